@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 from collections.abc import Collection
 
 from starlette.datastructures import MutableHeaders
@@ -87,8 +87,13 @@ class HostCheck:
             policy = _EXTRA
         refusal = self._refusal(connection, host, origins)
         if refusal is None:
-            with contextlib.suppress(WebSocketDisconnect):  # a peer may disconnect at any time
+            try:
                 await self._app(scope, receive, _with_headers(scope, policy, send))
+            except WebSocketDisconnect:  # a peer may disconnect at any time
+                pass
+            except asyncio.CancelledError:  # the server stops, and has waited for as long as it does
+                if scope["type"] != "websocket":
+                    raise
         elif scope["type"] == "websocket":
             await _refuse_socket(refusal, scope, receive, _with_headers(scope, policy, send))
         else:

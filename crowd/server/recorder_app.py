@@ -233,11 +233,12 @@ def make_server(
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that calls `on_started` once it accepts connections."""
+    """A uvicorn server that calls `on_started` once it accepts connections, and `on_stopping` at its end."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, on_stopping: Callable[[], None]) -> None:
         super().__init__(config)
         self.on_started: Callable[[], None] = lambda: None
+        self._on_stopping = on_stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start; if a stop was requested meanwhile, nothing is announced."""
@@ -245,16 +246,22 @@ class Server(uvicorn.Server):
         if not self.should_exit:
             self.on_started()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop; messages that nobody has read yet are not waited for."""
+        self._on_stopping()
+        await super().shutdown(sockets)
+
 
 def server_of(app: HostCheck, proxies: Sequence[str] = ()) -> Server:
     """Make a uvicorn server of an application, with little terminal output.
 
     `X-Forwarded-*` headers count only from `proxies`: addresses or networks.
     """
+    websockets = limited_websockets()
     config = uvicorn.Config(
         app,
         http=timed_http_protocol(),
-        ws=limited_websockets(),
+        ws=websockets,
         ws_max_size=4 * LARGEST,
         ws_per_message_deflate=False,  # against decompression bombs; it also takes memory per socket
         proxy_headers=bool(proxies),
@@ -264,7 +271,7 @@ def server_of(app: HostCheck, proxies: Sequence[str] = ()) -> Server:
         access_log=False,
         timeout_graceful_shutdown=2,
     )
-    return Server(config)
+    return Server(config, on_stopping=websockets.drop_unanswered)
 
 
 def make_app(

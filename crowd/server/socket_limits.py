@@ -41,17 +41,35 @@ class SocketLimits:
     closing: float = 10.0
 
 
-def limited_websockets(limits: SocketLimits | None = None) -> type[WebSocketsSansIOProtocol]:
+class LimitedProtocol(WebSocketsSansIOProtocol):
+    """The WebSocket protocol of one server, with its limits."""
+
+    @classmethod
+    def drop_unanswered(cls) -> None:
+        """Drop the messages of all sockets that wait for their turn: the server stops."""
+        raise NotImplementedError
+
+
+def limited_websockets(limits: SocketLimits | None = None) -> type[LimitedProtocol]:
     """Make the WebSocket protocol of one server, for `uvicorn.Config(ws=...)`."""
     bounds, lines = limits or SocketLimits(), TokenBucket(0.2, 20)
+    running: set[LimitedProtocol] = set()  # a socket that its peer has aborted may still have messages
 
     def note(why: object) -> None:
         """Log why a socket was closed, at a limited rate."""
         if lines.take():
             _log.warning("a socket was closed: %s", why)
 
-    class Limited(WebSocketsSansIOProtocol):
+    class Limited(LimitedProtocol):
         _timer: asyncio.TimerHandle | None = None
+
+        @classmethod
+        def drop_unanswered(cls) -> None:
+            for protocol in running:
+                waiting = [protocol.queue.get_nowait() for _ in range(protocol.queue.qsize())]
+                for message in waiting:
+                    if message["type"] != "websocket.receive":
+                        protocol.queue.put_nowait(message)
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
@@ -149,9 +167,11 @@ def limited_websockets(limits: SocketLimits | None = None) -> type[WebSocketsSan
                 self.handshake_complete = True  # a refusal is an answer too, and is not logged
 
         async def run_asgi(self) -> None:
+            running.add(self)
             try:
                 await super().run_asgi()
             finally:
+                running.discard(self)
                 if not self.disconnected:  # otherwise a closed, unread socket is kept forever
                     self._abort_after(self.close_timeout + bounds.closing)
 

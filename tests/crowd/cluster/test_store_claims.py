@@ -40,6 +40,7 @@ class Server:
         self.keepers = StoreClaims(self.journal, ledger, self.leases, name, suite.name)
         self.settings = Settings(suite, folder)
         self.delivered: list[FinishedEpisode] = []
+        self.archivers: list[Archiver] = []
 
     def play(self, seed: int, seat: str = "a") -> FinishedEpisode:
         """Play and keep one episode; nobody stores it yet."""
@@ -59,7 +60,8 @@ class Server:
         return self.delivered[-1]
 
     def keeper(self) -> Archiver:
-        return Archiver(self.settings, self.journal, self.store, pytest.fail, self.keepers)
+        self.archivers.append(Archiver(self.settings, self.journal, self.store, pytest.fail, self.keepers))
+        return self.archivers[-1]
 
     def has(self) -> list[int]:
         return sorted(self.store.episodes()["seed"].to_pylist())
@@ -68,21 +70,32 @@ class Server:
         """Stop as a killed process does: nothing is said to anybody."""
         self.journal.close()
 
+    def close(self) -> None:
+        for filling in self.archivers:
+            filling.close()
+        self.journal.close()
+
 
 @pytest.fixture
-def serve(
-    database_url: str, tmp_path: Path, suite: Suite, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Serve]:
-    monkeypatch.setattr(leases_module, "DEAD_AFTER_SECONDS", 0.3)
-    monkeypatch.setattr(archiver, "_LOOK_SECONDS", 0.1)
+def serve(database_url: str, tmp_path: Path, suite: Suite) -> Iterator[Serve]:
     with ExitStack() as stack:
 
-        def one(name: str) -> Server:
+        def start(name: str) -> Server:
             server = Server(database_url, tmp_path / name, suite)
-            stack.callback(server.journal.close)
+            stack.callback(server.close)
             return server
 
-        yield one
+        yield start
+
+
+@pytest.fixture
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archiver, "_LOOK_SECONDS", 0.1)
+
+
+@pytest.fixture
+def dies_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases_module, "DEAD_AFTER_SECONDS", 0.3)
 
 
 def until(true: Callable[[], object], *alive: Server, seconds: float = 60) -> None:
@@ -100,11 +113,10 @@ def test_each_server_stores_what_was_played_there(serve: Serve) -> None:
     keepers[0].put(a.play(1, "seat-a"))
     keepers[1].put(b.play(2, "seat-b"))
     until(lambda: (a.has(), b.has()) == ([1], [2]), a, b)
-    time.sleep(0.5)
-    for one in keepers:
-        one.close()
+    for keeper in keepers:
+        keeper.close()
     assert (a.has(), b.has()) == ([1], [2])
-    assert {one.state for one in a.journal.episodes()} == {"stored"}
+    assert {record.state for record in a.journal.episodes()} == {"stored"}
 
 
 def test_a_seat_that_moved_on_leaves_its_last_demonstration_behind_safely(serve: Serve) -> None:
@@ -113,11 +125,12 @@ def test_a_seat_that_moved_on_leaves_its_last_demonstration_behind_safely(serve:
     kept = a.play(1)
     b.leases.take("a")
     keeper.put(kept)
-    until(lambda: [one.state for one in b.journal.episodes()] == ["stored"], a, b)
+    until(lambda: [record.state for record in b.journal.episodes()] == ["stored"], a, b)
     keeper.close()
     assert a.has() == [1]
 
 
+@pytest.mark.usefixtures("looks_often")
 def test_what_a_look_at_the_journal_found_first_is_not_stored_again(serve: Serve) -> None:
     a = serve("a")
     keeper = a.keeper()
@@ -129,6 +142,7 @@ def test_what_a_look_at_the_journal_found_first_is_not_stored_again(serve: Serve
     assert a.has() == [1, 2]
 
 
+@pytest.mark.usefixtures("looks_often", "dies_soon")
 def test_what_a_dead_server_left_is_stored_by_a_living_one(serve: Serve) -> None:
     a, b = serve("a"), serve("b")
     a.keepers.claim(a.play(1).trajectory.episode)
@@ -137,7 +151,7 @@ def test_what_a_dead_server_left_is_stored_by_a_living_one(serve: Serve) -> None
     keeper = b.keeper()
     until(lambda: b.has() == [1, 2], b)
     keeper.close()
-    assert {one.state for one in b.journal.episodes()} == {"stored"}
+    assert {record.state for record in b.journal.episodes()} == {"stored"}
     assert b.store.verify() == []
 
 
@@ -195,7 +209,7 @@ def test_who_died_and_comes_back_soon_goes_on_with_its_own(serve: Serve) -> None
     heir = b.keeper()
     heir.close()
     assert (again.has(), b.has()) == ([1, 2], [])
-    assert {one.state for one in b.journal.episodes()} == {"stored"}
+    assert {record.state for record in b.journal.episodes()} == {"stored"}
 
 
 def test_one_of_two_that_want_an_orphan_gets_it(serve: Serve) -> None:

@@ -7,8 +7,10 @@ import random
 import resource
 import select
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -123,6 +125,18 @@ def test_a_refused_socket_writes_nothing_to_the_log(server: Server) -> None:
     cookie(server)  # an answer that comes after all of those
     assert "handshake" not in server.log
     assert "ERROR" not in server.log
+
+
+def test_a_stop_does_not_wait_for_what_peers_that_have_gone_asked_for(
+    nursery: Nursery, tmp_path: Path
+) -> None:
+    folder = small_room.write(tmp_path / "study")
+    with serving(nursery, "study", folder) as server, contextlib.ExitStack() as stack:
+        for _ in range(8):
+            connection = stack.enter_context(opened(server))
+            connection.sendall(400 * frame(TEXT, b'{"type":"language","code":"en"}'))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
 
 
 @pytest.mark.parametrize("name", BAD)
