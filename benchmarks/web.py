@@ -30,7 +30,6 @@ from tutelage.envs.web.browser import PROGRAM, Browser, find_program
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.observation import read_columns
 from tutelage.envs.web.page_sources import miniwob_tasks
-from tutelage.envs.web.vector import reset_many, step_many
 
 HERE = Path(__file__).parent
 PEER_PYTHON = HERE.parent / ".venv" / "miniwob" / "bin" / "python"
@@ -132,11 +131,11 @@ def rate(task: str, envs: list[WebEnv], count: int) -> float:
 
 def play(task: str, envs: list[WebEnv], seeds: range) -> None:
     """Solve one episode in every tab."""
-    begun = reset_many(envs, list(seeds))
+    begun = WebEnv.reset_together(envs, list(seeds))
     plans = [solution(task, seen["instruction"], read_columns(seen["elements"])) for seen, _ in begun]
     won = 0
     while some := [(env, plan) for env, plan in zip(envs, plans, strict=True) if plan]:
-        stepped = step_many([env for env, _ in some], [plan.pop(0) for _, plan in some])
+        stepped = WebEnv.step_together([env for env, _ in some], [plan.pop(0) for _, plan in some])
         won += sum(reward == 1 and terminated for _, reward, terminated, *_ in stepped)
     assert won == len(envs), task
 
@@ -163,10 +162,10 @@ def memory(tabs: int) -> dict[str, Any]:
     """Measure what a further tab takes."""
     browser = Browser()
     envs = [WebEnv("email-inbox", browser=browser)]
-    reset_many(envs, [0])
+    WebEnv.reset_together(envs, [0])
     one = used(browser)
     envs += [WebEnv("email-inbox", browser=browser) for _ in range(tabs)]
-    reset_many(envs, list(range(len(envs))))
+    WebEnv.reset_together(envs, list(range(len(envs))))
     each = (used(browser) - one) / tabs
     browser.close()
     return {"memory_of_the_first": figure(one, "MB"), "memory_per_tab": figure(each, "MB")}
@@ -201,11 +200,11 @@ def endurance(tasks: tuple[str, ...], count: int) -> dict[str, Any]:
 
 def wander(envs: list[WebEnv], seed: int, generator: np.random.Generator) -> int:
     """Play one episode of random actions in every tab; returns how many did not end."""
-    seen = [one for one, _ in reset_many(envs, [seed] * len(envs))]
+    seen = [one for one, _ in WebEnv.reset_together(envs, [seed] * len(envs))]
     going = dict(enumerate(envs))
     for _ in range(STEPS):
         actions = [some_action(seen[i], generator) for i in going]
-        stepped = step_many(list(going.values()), actions)
+        stepped = WebEnv.step_together(list(going.values()), actions)
         for i, (now, _, terminated, truncated, _) in zip(list(going), stepped, strict=True):
             seen[i] = now
             if terminated or truncated:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..console.printable import printable
-from ..envs.registry import register, registry_with
+from ..envs.registry import register, registry_with, why_absent
 from ..envs.task import Task
-from ..envs.unregistered import why_absent
 from ..errors import TutelageError
 from ..foreign_code.trust import trusts_module
 

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Discrete, Space
 
-from ..envs.capabilities import draws_tiles
-from ..envs.grid.registration import is_level
+from ..envs.capabilities import ReplaysMany, plain
+from ..envs.spaces import leaves, row_to_action
 from ..envs.success import SuccessRule
 from ..envs.suite import Suite
-from ..envs.task import Task
 from ..envs.task_env import StepResult, TaskEnv
 from ..errors import TutelageError
 from ..foreign_code.trust import Untrusted
 from .proof import ReplayResult, differences, is_same
-from .trajectory import Digest, Trajectory, digest_of, stack_observations
+from .trajectory import Digest, Trajectory, digest_of, digest_of_steps, stack_observations
 from .versions import moved_versions
-
-if TYPE_CHECKING:
-    from ..envs.grid.environment import GridEnv
 
 
 def replay(trajectory: Trajectory, environment: TaskEnv) -> ReplayResult:
@@ -105,30 +100,19 @@ def replay_many(
 ) -> Iterator[ReplayResult | TutelageError]:
     """Like `replay_proven`, for many episodes; yield errors instead of raising them.
 
-    Episodes of grid environments are replayed by the kernels, all of a task in one call.
+    Episodes of environments that `capabilities.ReplaysMany` are replayed all of a task in one call.
     """
-    kernel_results: dict[str, ReplayResult] = {}
+    fast_results: dict[str, ReplayResult] = {}
     for task in dict.fromkeys(trajectory.task for trajectory in trajectories):
         candidates = [
             trajectory
             for trajectory in trajectories
             if trajectory.task == task and trajectory.observations is None
         ]
-        if candidates and (grid := _grid_env(environments[task])) is not None:
-            # the kernels do not validate: invalid actions take the slow path, which refuses them
-            candidates = [
-                trajectory
-                for trajectory in candidates
-                if are_choices(trajectory.actions, environments[task].action_space)
-            ]
-        if candidates and grid is not None:
-            kernel_results |= zip(
-                (trajectory.episode for trajectory in candidates),
-                replay_grid(candidates, environments[task], grid),
-                strict=True,
-            )
+        if candidates and replays_many(environments[task], candidates[0].seed):
+            fast_results |= _replay_fast(candidates, environments[task])
     for trajectory in trajectories:
-        result = kernel_results.get(trajectory.episode)
+        result = fast_results.get(trajectory.episode)
         if result is not None and not differences(trajectory, result, is_judged=is_judged):
             yield result
             continue
@@ -140,74 +124,67 @@ def replay_many(
             yield error
 
 
-def are_choices(actions: np.ndarray, space: Space[Any]) -> bool:
-    """Return whether rows `[T, k]` are valid actions of a discrete space, safe for the kernels."""
-    if not isinstance(space, Discrete) or actions.shape[1] != 1:
+def replays_many(environment: TaskEnv, seed: int) -> bool:
+    """Return whether an environment replays many episodes at once, by a reset to a seed.
+
+    Without wrappers, and without action masks, which only `info` has.
+    """
+    return plain(environment.env, ReplaysMany) is not None and environment.reset(seed).legal is None
+
+
+def are_valid(actions: np.ndarray, space: Space[Any]) -> bool:
+    """Return whether rows `[T, k]` are actions of a space: `ReplaysMany.replay_many` checks none."""
+    if not isinstance(space, Discrete):
+        return all(space.contains(row_to_action(space, row)) for row in actions)
+    if actions.shape[1] != 1:
         return False
     low, high = int(space.start), int(space.start) + int(space.n) - 1
     column = actions[:, 0]
     return bool(((column >= low) & (column <= high) & (column == np.floor(column))).all())
 
 
-def is_grid(task: Task) -> bool:
-    """Return whether a task is an unmodified built-in grid environment, which the kernels can replay."""
-    return is_level(task.env) and task.max_steps is None and not task.wrappers
+def _replay_fast(trajectories: Sequence[Trajectory], environment: TaskEnv) -> dict[str, ReplayResult]:
+    """Replay at once those episodes that can be: id → result. An error of the environment leaves all out."""
+    limit, space = environment.fixed_limit or len(max(trajectories, key=len)), environment.action_space
+    fit = [
+        trajectory
+        for trajectory in trajectories
+        if 0 < len(trajectory) <= limit and are_valid(trajectory.actions, space)
+    ]
+    try:
+        results = list(replay_batch(fit, environment)) if fit else []
+    except Exception:  # the episodes are replayed step by step instead, which tells why
+        return {}
+    return {trajectory.episode: result for trajectory, result in zip(fit, results, strict=True)}
 
 
-def replay_grid(
-    trajectories: Sequence[Trajectory], environment: TaskEnv, grid: GridEnv
-) -> Iterator[ReplayResult]:
-    """Replay episodes of one grid task in one call of `GridEnv.step_many`."""
+def replay_batch(trajectories: Sequence[Trajectory], environment: TaskEnv) -> Iterator[ReplayResult]:
+    """Replay episodes of one task, whose environment `replays_many`, in one call."""
+    bare = plain(environment.env, ReplaysMany)
+    assert bare is not None
     lengths = [len(trajectory) for trajectory in trajectories]
-    begins = np.concatenate(([0], np.cumsum(lengths)))
-    actions = np.concatenate([trajectory.actions[:, 0] for trajectory in trajectories]).astype(np.int64)
-    rule = environment.task.success
-    batch = grid.step_many(np.array([trajectory.seed for trajectory in trajectories]), begins, actions)
+    starts = np.concatenate(([0], np.cumsum(lengths)))
+    seeds = np.array([trajectory.seed for trajectory in trajectories], np.int64)
+    batch = bare.replay_many(
+        seeds, starts, np.concatenate([trajectory.actions for trajectory in trajectories])
+    )
+    paths = [leaf.path for leaf in leaves(environment.observation_space)]
+    rule, limit = environment.task.success, environment.fixed_limit
     for index, trajectory in enumerate(trajectories):
         steps, observed = (
-            slice(begins[index], begins[index + 1]),
-            slice(begins[index] + index, begins[index + 1] + index + 1),
+            slice(starts[index], starts[index + 1]),
+            slice(starts[index] + index, starts[index + 1] + index + 1),
         )
         rewards = batch.rewards[steps]
-        ends = bool(batch.terminated[steps][-1]), bool(batch.truncated[steps][-1])
+        flags = np.stack([batch.terminated[steps], batch.truncated[steps]], 1)
+        if len(trajectory) == limit and not flags[-1, 0]:
+            flags[-1, 1] = True
+        ends = bool(flags[-1, 0]), bool(flags[-1, 1])
         infos = rule.no_infos(len(trajectory))
         success = rule.outcome(any(ends) and rule.judge(rewards, *ends, infos))
-        observations = {
-            "direction": batch.directions[observed],
-            "image": batch.images[observed],
-            "mission": np.full(len(trajectory) + 1, batch.missions[index]),
-        }
-        flags = np.stack([batch.terminated[steps], batch.truncated[steps]], 1)
-        digest = _grid_digest(observations, rewards, flags, batch.missions[index])
+        observations = {path: batch.observations[path][observed] for path in paths}
+        digest = digest_of_steps(observations, rewards, flags)
         yield ReplayResult(rewards, *ends, success, digest, observations, None, infos, {})
-
-
-def _grid_digest(
-    observations: Mapping[str, np.ndarray], rewards: np.ndarray, flags: np.ndarray, mission: str
-) -> bytes:
-    """Compute the final value of `Digest` from one array of bytes `[T + 1, ...]`."""
-    rows = len(rewards) + 1
-    parts: list[np.ndarray] = []
-    for path in ("direction", "image"):
-        parts += [_repeat_text(path.encode(), rows), _bytes_of(observations[path])]
-    parts.append(_repeat_text(b"mission" + mission.encode(), rows))
-    parts.append(_bytes_of(np.concatenate(([0.0], rewards))))
-    parts.append(np.concatenate([np.zeros((1, 2), np.uint8), flags.astype(np.uint8)]))
-    return hashlib.blake2b(np.concatenate(parts, axis=1).tobytes(), digest_size=16).digest()
-
-
-def _repeat_text(text: bytes, rows: int) -> np.ndarray:
-    return np.broadcast_to(np.frombuffer(text, np.uint8), (rows, len(text)))
-
-
-def _bytes_of(array: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8)
-
-
-def _grid_env(environment: TaskEnv) -> GridEnv | None:
-    """Return the grid environment of a task that `is_grid`, else None."""
-    unwrapped = environment.env.unwrapped
-    return unwrapped if draws_tiles(unwrapped) and is_grid(environment.task) else None  # type: ignore[return-value]
 
 
 class Environments:

@@ -115,6 +115,12 @@ class Digest:
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=16)
 
+    def copied(self) -> Digest:
+        """Return a copy, which goes on by itself."""
+        copy = Digest()
+        copy._hash = self._hash.copy()
+        return copy
+
     def update(self, observation: Observation, reward: float, terminated: bool, truncated: bool) -> bytes:
         """Add one step (the reset is the first, with reward 0) and return the digest so far, 16 bytes."""
         for path, value in observation.items():
@@ -136,6 +142,37 @@ def digest_of(
         observation = {path: array[index] for path, array in observations.items()}
         proof = digest.update(observation, reward, terminated and index == last, truncated and index == last)
     return proof
+
+
+def digest_of_steps(observations: Mapping[str, np.ndarray], rewards: np.ndarray, flags: np.ndarray) -> bytes:
+    """Compute the final value of `Digest` from observations `[T+1, ...]`, rewards `[T]` and ends `[T, 2]`.
+
+    In one call where texts do not change during the episode.
+    """
+    rows = len(rewards) + 1
+    ends = np.concatenate([np.zeros((1, 2), np.uint8), flags.astype(np.uint8)])
+    if any(array.dtype.kind in "OU" and (array != array[0]).any() for array in observations.values()):
+        digest, proof = Digest(), b""
+        for index, reward in enumerate((0.0, *rewards)):
+            observation = {path: array[index] for path, array in observations.items()}
+            proof = digest.update(observation, reward, *map(bool, ends[index]))
+        return proof
+    parts: list[np.ndarray] = []
+    for path, array in observations.items():
+        if array.dtype.kind in "OU":
+            parts.append(_repeat_bytes(path.encode() + str(array[0]).encode(), rows))
+        else:
+            parts += [_repeat_bytes(path.encode(), rows), _rows_of_bytes(array)]
+    parts += [_rows_of_bytes(np.concatenate(([0.0], rewards))), ends]
+    return hashlib.blake2b(np.concatenate(parts, axis=1).tobytes(), digest_size=16).digest()
+
+
+def _repeat_bytes(data: bytes, rows: int) -> np.ndarray:
+    return np.broadcast_to(np.frombuffer(data, np.uint8), (rows, len(data)))
+
+
+def _rows_of_bytes(array: np.ndarray) -> np.ndarray:
+    return np.frombuffer(plain_bytes(array), np.uint8).reshape(len(array), -1)
 
 
 def plain_bytes(value: np.ndarray | np.generic) -> bytes:

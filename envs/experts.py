@@ -12,7 +12,6 @@ import numpy as np
 from ..errors import TutelageError, nearest
 from ..foreign_code.objects import EXPERTS, FORM, entry_points
 from .admission import admit_expert
-from .capabilities import draws_tiles
 from .extensions.own_expert import OwnExpert
 from .task import Task
 from .task_env import TaskEnv
@@ -221,7 +220,7 @@ def _is_called(name: str) -> Callable[[Any], bool]:
 
 
 _FITS: dict[str, Callable[[Any], bool]] = {
-    "grid": draws_tiles,
+    "grid": _has("grids", "level"),
     "babyai": _is_called("RoomGridLevel"),
     "cartpole": _has("state", "masspole"),
     "taxi": _has("P", "decode"),

@@ -259,6 +259,14 @@ class SuccessMonitor:
         self._held = [False] * len(rule.evers)
         self._read: dict[InfoPath, list[float]] = {path: [] for path in rule.paths}
 
+    def copied(self) -> SuccessMonitor:
+        """Return a copy, which goes on by itself."""
+        copy = SuccessMonitor(self.rule)
+        copy.total, copy.steps, copy._now = self.total, self.steps, self._now
+        copy._rewards, copy._held = list(self._rewards), list(self._held)
+        copy._read = {path: list(numbers) for path, numbers in self._read.items()}
+        return copy
+
     @property
     def success(self) -> bool | None:
         """The value of the rule after the last step; None without a rule."""

@@ -24,8 +24,6 @@ from .extensions.own_suites import installed_document, installed_suites, package
 from .families import checked, completed, rule_of, tables
 from .success import SuccessRule, rule_text
 from .task import Task
-from .unregistered import unregistered
-from .web.registration import is_web
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ def load_suite(name_or_path: str | Path, rules: Mapping[str, str] | None = None)
         task_id = re.sub(r"[^A-Za-z0-9._-]", ".", name.rpartition(":")[2])
         document = {"suite": task_id, "tasks": [{"id": task_id, "env": name}]}
         return _completed(_trust_modules(suite_from(document), is_named=True), name, {})
-    from .registry import registry
+    from .registry import registry, unregistered
 
     raise TutelageError(
         f"expected a suite ({', '.join([*shipped, *brought])}), a .yaml file, a registered Gymnasium id or "
@@ -271,7 +269,7 @@ def _task(parsed: _Task, where: str) -> Task:
     if isinstance(parsed.pace, str) and parsed.pace != "turn":
         raise TutelageError(f"{where}: expected pace turn or {{fps: ..., idle: ...}}, got {parsed.pace!r}")
     pace = parsed.pace if isinstance(parsed.pace, _Pace) else None
-    if pace is not None and pace.idle is None and parsed.controls is not None and not is_web(parsed.env):
+    if pace is not None and pace.idle is None and parsed.controls is not None:
         raise TutelageError(
             f"{where}: expected an idle action beside fps, got none; say what is done while no key is "
             f"pressed: pace: {{fps: {pace.fps:g}, idle: 0}}"

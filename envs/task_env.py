@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import importlib.util
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,23 +10,22 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.wrappers import TimeLimit
 
 from ..errors import EnvironmentFailure, TutelageError
 from ..foreign_code.extras import missing_for, remedy_of
 from ..foreign_code.own_modules import remedy_for
-from .admission import admit
+from .capabilities import Snapshots, plain
 from .drawing.pictures import RENDER_MODES, to_picture
-from .drawing.rendering import prepare
 from .drawing.undisturbed import undisturbed
 from .extensions.wrappers import wrapped
 from .families import action_names
 from .keys.controls import Controls, by_name, from_mapping, guess, with_rest_key
 from .keys.unreached import unreached
-from .registry import registry_with
 from .spaces import Observation, flatten, leaves, row_to_action, whole_numbers
 from .success import SuccessMonitor
 from .task import Task
-from .unregistered import why_absent
+from .task_spec import spec_of
 
 ACTION = "(action)"
 """Key of the action in `TaskEnv.casts`; no leaf of an observation has this name."""
@@ -56,6 +53,20 @@ class StepResult:
     @property
     def done(self) -> bool:
         return self.terminated or self.truncated
+
+
+@dataclass(frozen=True)
+class TaskSnapshot:
+    """A state to which `TaskEnv.restore` returns."""
+
+    environment: Any
+    limits: list[tuple[TimeLimit[Any, Any], int]]  # wrappers, and how many steps they have counted
+    generator: Any  # of the action space
+    watch: SuccessMonitor
+    casts: dict[str, str]
+    last_action: np.ndarray | None
+    instruction: str
+    limit: int
 
 
 class TaskEnv:
@@ -100,10 +111,46 @@ class TaskEnv:
         """Take one action, a row `[k]`."""
         return self.finish_step(action, *self.env.step(row_to_action(self.action_space, action)))
 
+    @property
+    def fixed_limit(self) -> int | None:
+        """The step limit that is the same in every episode, None if only the environment knows it."""
+        limits = [limit for limit in (_spec_limit(self.env), self.task.max_steps) if limit]
+        if limits:
+            return min(limits)
+        return None if self.env.has_wrapper_attr("max_steps") else DEFAULT_LIMIT
+
     def forget(self) -> None:
         """Clear the state of the last episode."""
         self.last_action, self.casts = None, {}
         self._watch = SuccessMonitor(self.task.success)
+
+    def snapshot(self) -> TaskSnapshot | None:
+        """Return the present state; None if the environment has no `capabilities.Snapshots`."""
+        bare = plain(self.env, Snapshots)
+        if bare is None:
+            return None
+        return TaskSnapshot(
+            environment=bare.snapshot(),
+            limits=[(wrapper, wrapper._elapsed_steps or 0) for wrapper in _time_limits(self.env)],
+            generator=self.env.action_space.np_random.bit_generator.state,
+            watch=self._watch.copied(),
+            casts=dict(self.casts),
+            last_action=self.last_action,
+            instruction=self.instruction,
+            limit=self.limit,
+        )
+
+    def restore(self, snapshot: TaskSnapshot) -> None:
+        """Return to a snapshot of this episode."""
+        bare = plain(self.env, Snapshots)
+        assert bare is not None
+        self.raw_observation = bare.restore(snapshot.environment)
+        for wrapper, steps in snapshot.limits:
+            wrapper._elapsed_steps = steps  # type: ignore[assignment]
+        self.env.action_space.np_random.bit_generator.state = snapshot.generator
+        self._watch, self.casts = snapshot.watch.copied(), dict(snapshot.casts)
+        self.last_action, self.instruction = snapshot.last_action, snapshot.instruction
+        self.limit = snapshot.limit
 
     def infos(self) -> dict[str, np.ndarray]:
         """Return the info values that the success rule read in this episode, see `SuccessMonitor.infos`."""
@@ -202,18 +249,12 @@ def _make(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
 
 
 def _bare(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
-    prepare(lambda: _may_use_opengl(task))
-    admit(task)
-    module, _, env_id = task.env.rpartition(":")
-    for name in dict.fromkeys([*task.imports, *([module] if module else [])]):
-        _import(name, task)
-    registered = registry_with(env_id)
-    if why := why_absent(env_id, registered):
-        raise TutelageError(f"task {task.id!r}: {why}")
+    spec = spec_of(task)
+    env_id = task.env.rpartition(":")[2]
     kwargs = dict(task.kwargs)
     own_mode = kwargs.pop("render_mode", None)
     with failures(task, "when it was made", "check its kwargs, and what it needs to run"):
-        modes = _render_modes(registered[env_id])
+        modes = _render_modes(spec)
         if rgb:
             return _gymnasium_make(env_id, shown_mode(task, modes, own_mode), kwargs)
         try:
@@ -228,14 +269,6 @@ def _bare(task: Task, rgb: bool) -> gymnasium.Env[Any, Any]:
             except Exception:
                 pass  # the render mode was not the cause: raise the first error
             raise
-
-
-def _may_use_opengl(task: Task) -> bool:
-    """Return whether a task may render with MuJoCo: it is installed, and the task may use it."""
-    module, _, env_id = task.env.rpartition(":")
-    entry = gymnasium.registry[env_id].entry_point if env_id in gymnasium.registry else ""
-    foreign = module or task.imports or "mujoco" in str(entry) or "robotics" in str(entry)
-    return bool(foreign) and importlib.util.find_spec("mujoco") is not None
 
 
 @contextlib.contextmanager
@@ -298,31 +331,28 @@ def _render_modes(spec: Any) -> tuple[str, ...]:
     return tuple(getattr(creator, "metadata", {}).get("render_modes") or ())
 
 
-def _import(module: str, task: Task) -> None:
-    """Import a trusted module, which registers environments."""
-    try:
-        importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise TutelageError(
-            f"task {task.id!r}: expected to import {module}, got {error}; {remedy_for(error, module)}"
-        ) from None
-    except Exception as error:  # a user's module may raise any exception
-        raise TutelageError(
-            f"task {task.id!r}: expected to import {module}, got {type(error).__name__}: {error}"
-        ) from None
-
-
 def _has_shared_world(env: gymnasium.Env[Any, Any]) -> bool:
     """Return whether episodes share a Box2D world, whose solver is warm-started from the last episode."""
     return type(getattr(env.unwrapped, "world", None)).__module__.startswith("Box2D")
 
 
+def _time_limits(env: gymnasium.Env[Any, Any]) -> Iterator[TimeLimit[Any, Any]]:
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, TimeLimit):
+            yield env
+        env = env.env
+
+
 def _limit(task: Task, env: gymnasium.Env[Any, Any]) -> int:
-    own_limit = env.spec.max_episode_steps if env.spec else None
+    own_limit = _spec_limit(env)
     if own_limit is None and env.has_wrapper_attr("max_steps"):
         own_limit = int(env.get_wrapper_attr("max_steps"))
     limits = [limit for limit in (own_limit, task.max_steps) if limit]
     return min(limits) if limits else DEFAULT_LIMIT
+
+
+def _spec_limit(env: gymnasium.Env[Any, Any]) -> int | None:
+    return env.spec.max_episode_steps if env.spec else None
 
 
 def _enumerated(env: gymnasium.Env[Any, Any]) -> tuple[str, ...]:

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ...envs.batch import reset_together, step_together, steps_together
+from ...envs.batch import reset_together, step_together
+from ...envs.capabilities import StepsTogether
 from ...envs.task import Task
 from ...envs.task_env import StepResult, TaskEnv
+from ...envs.task_spec import supports
 from ...errors import EnvironmentFailure, TutelageError
 from ...foreign_code.trust import Untrusted
 
@@ -25,6 +27,7 @@ class FailedEpisodes:
     def __init__(self, task: Task, seeds: Sequence[int], strict: bool) -> None:
         self.reasons: dict[int, str] = {}
         self._task, self._seeds, self._strict = task, seeds, strict
+        self._is_concurrent = supports(task, StepsTogether)
 
     @property
     def alive(self) -> np.ndarray:
@@ -81,9 +84,9 @@ class FailedEpisodes:
         return steps
 
     def _groups(self, places: Iterable[int]) -> list[list[int]]:
-        """Return groups that step in one call: all pages of a browser together, other environments singly."""
+        """Return groups that step in one call: concurrent environments together, others singly."""
         listed = list(places)
-        return [listed] if steps_together(self._task) else [[i] for i in listed]
+        return [listed] if self._is_concurrent else [[i] for i in listed]
 
     def _note(self, places: Iterable[int], reason: str, error: Exception) -> None:
         if self._strict:

@@ -16,10 +16,11 @@ from ...console.wording import counted
 from ...datasets.sealed_yaml import seal_of
 from ...datasets.trajectory import Trajectory
 from ...envs.admission import admit
+from ...envs.capabilities import StepsTogether
 from ...envs.suite import Suite
 from ...envs.task import SELECT, TEST, SeedRange
 from ...envs.task_env import TaskEnv
-from ...envs.web.registration import is_web
+from ...envs.task_spec import supports
 from ...errors import TutelageError
 from .actors import Actor, PolicyActor, plays
 from .parallel_rollout import ProgressCallback, jobs_of, play
@@ -153,8 +154,8 @@ def best_of_select(
 
     An episode whose environment failed is no success; `tell` receives the task and the error. Tasks without
     a success rule are left out. Pass the same dict as `environments` to reuse them; the caller closes them.
-    `workers` processes share the web tasks. Never reported: a checkpoint chosen by these rates looks better
-    on them than it is.
+    `workers` processes share the tasks that step concurrently. Never reported: a checkpoint chosen by these
+    rates looks better on them than it is.
     """
 
     def failed(task: str, failures: Mapping[int, str]) -> None:
@@ -165,14 +166,14 @@ def best_of_select(
     seeds = SELECT.first(episodes)
     tasks = [task for task in suite if plays(actor, task) and task.success.is_known]
     rates: dict[str, float] = dict.fromkeys([task.id for task in tasks], 0.0)
-    # browser tabs are not reused: all tasks together would have too many
-    pages = [task for task in tasks if is_web(task.env)]
-    jobs = jobs_of([actor], pages, seeds, len(seeds))
+    # those of all tasks together would be too many tabs of a browser
+    concurrent = [task for task in tasks if supports(task, StepsTogether)]
+    jobs = jobs_of([actor], concurrent, seeds, len(seeds))
     for job, result in play([actor], jobs, suite_name=suite.name, batch=batch, workers=workers):
         failed(job.task.id, result.failures)
         rates[job.task.id] = _success(result.trajectories, episodes)
     for task in tasks:
-        if task not in pages:
+        if task not in concurrent:
             pool = None if environments is None else environments.setdefault(task.id, [])
             failures: dict[int, str] = {}
             episodes_played = rollout(

@@ -12,16 +12,14 @@ import numpy as np
 from ...datasets.episode_builder import EpisodeBuilder
 from ...datasets.trajectory import Trajectory
 from ...datasets.versions import versions_of
+from ...envs.capabilities import StepsTogether
 from ...envs.spaces import action_to_row
 from ...envs.task import Task
 from ...envs.task_env import StepResult, TaskEnv
-from ...envs.web.registration import is_web
+from ...envs.task_spec import class_of
 from ...errors import TutelageError
 from .actors import Actor
 from .broken import FailedEpisodes
-
-TABS = 16
-"""Most web pages at once: each takes about 30 MB."""
 
 FAILURES = 3
 """After so many failed episodes in a row, those of whole batches, the others would fail too."""
@@ -46,11 +44,12 @@ def rollout(
 ) -> list[Trajectory]:
     """Play one episode a seed and return the trajectories, in the order of `seeds`.
 
-    At most `batch` environments (TABS for web pages) exist at once; a finished one waits for the rest. A list
-    passed as `environments` is extended as needed and left open for reuse. `progress` receives the number of
-    episodes that have just ended. With `keep`, trajectories store their observations; otherwise a replay
-    reconstructs them. `times_ms` is the cumulative thinking time: the duration of each `act` over the number
-    of episodes alive, without the environment's time; simulated demonstrators report their own.
+    At most `batch` environments exist at once, or as many as their class allows (`StepsTogether`); a finished
+    one waits for the rest. A list passed as `environments` is extended as needed and left open for reuse.
+    `progress` receives the number of episodes that have just ended. With `keep`, trajectories store their
+    observations; otherwise a replay reconstructs them. `times_ms` is the cumulative thinking time: the
+    duration of each `act` over the number of episodes alive, without the environment's time; simulated
+    demonstrators report their own.
     An actor that gives up fails: its trajectory is neither terminated nor truncated, with GAVE_UP as notes;
     if it gave up before its first action, one idle (or zero) action is taken, since an episode has a step.
     With `failures`, an error of an environment ends only its episode: seed → error is added to `failures`,
@@ -59,7 +58,7 @@ def rollout(
     Raises TutelageError when an environment passed in belongs to another task.
     """
     pool = [] if environments is None else environments
-    batch = min(batch, getattr(actor, "batch", batch), TABS if is_web(task.env) else batch)
+    batch = min(batch, getattr(actor, "batch", batch), _most_together(task) or batch)
     for environment in pool:
         if environment.task != task:
             raise TutelageError(f"expected environments of {task.id!r}, got one of {environment.task.id!r}")
@@ -90,6 +89,11 @@ def rollout(
             for environment in pool:
                 environment.close()
     return played
+
+
+def _most_together(task: Task) -> int | None:
+    made_by = class_of(task)
+    return made_by.most_together() if made_by is not None and issubclass(made_by, StepsTogether) else None
 
 
 def _drop(pool: list[TaskEnv]) -> None:

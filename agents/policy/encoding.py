@@ -6,6 +6,7 @@ Tasks with the same observation and action spaces share one interface, and with 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy as np
 from gymnasium import spaces
 
 from ...datasets.arrays.task_arrays import TaskArrays
-from ...envs.batch import steps_together
 from ...envs.spaces import JSONText, Leaf, leaves
 from ...envs.task import Task
 from ...envs.task_env import TaskEnv
@@ -104,9 +104,10 @@ class Encoding:
         }
         interfaces = tuple(_interface(environments[key], group) for key, group in groups.items())
         # all pages share one layout: a new web task needs no data
-        if any(pages := [interface.page is not None for interface in interfaces]):
-            more = [task for task in extra_tasks if steps_together(task) and task.id not in tasks]
-            tasks |= {task.id: (pages.index(True), task.instruction) for task in more}
+        pages = {key: index for index, key in enumerate(environments) if interfaces[index].page is not None}
+        for task in extra_tasks if pages else ():
+            if task.id not in tasks and (key := _signature_of(task)) in pages:
+                tasks[task.id] = (pages[key], task.instruction)
         for environment in environments.values():
             environment.close()
         return cls(interfaces, tasks)
@@ -222,6 +223,15 @@ def patches(spec: ObservationSpec, images: np.ndarray) -> np.ndarray:
     # `[S, rows, columns, patch, patch, C]`
     cut = padded.reshape(steps, rows, size, columns, size, channels).swapaxes(2, 3)
     return cut.reshape(steps, rows * columns, size * size * channels)
+
+
+def _signature_of(task: Task) -> str:
+    """Return the key of a task's spaces; "" if its environment cannot be made here."""
+    try:
+        with closing(TaskEnv(task)) as environment:
+            return _signature(task, environment)
+    except TutelageError:
+        return ""
 
 
 def _signature(task: Task, environment: TaskEnv) -> str:

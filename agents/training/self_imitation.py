@@ -25,7 +25,7 @@ from ...datasets.trajectory import Trajectory
 from ...datasets.workers.parallel import JobDied, spread_safely
 from ...envs.suite import Suite
 from ...envs.task import SeedRange, Task
-from ...envs.web.registration import is_web
+from ...envs.task_spec import is_reproducible
 from ...errors import TutelageError
 from ...files.safe_tree import refuse_link, remove_tree
 from ..evaluation.actors import PolicyActor
@@ -185,10 +185,11 @@ def _attempt(
     """Attempt one task on seeds until they succeed.
 
     Returns success at the first attempt, the successful episodes, and the environment's error ("" if none).
-    Episodes of web pages keep their observations, since a page may depend on the time. Successes that do not
+    Episodes of environments that are registered as nondeterministic, such as web pages, keep their
+    observations. Successes that do not
     replay are dropped: their observations cannot be reconstructed.
     """
-    policy, keep = unpack(packed), is_web(task.env)
+    policy, keep = unpack(packed), not is_reproducible(task)
     successes: list[Trajectory] = []
     failures: dict[int, str] = {}
 

@@ -17,10 +17,8 @@ import numpy as np
 
 from ...console.printable import printable
 from ...console.wording import counted
-from ...datasets.replay import is_grid
 from ...datasets.trajectory import CONTROLLERS, Trajectory
 from ...envs.suite import Suite
-from ...envs.task import Task
 from ...errors import TutelageError
 from ..dashboard.playback import (
     FRAME,
@@ -32,9 +30,8 @@ from ..dashboard.playback import (
     replay_mismatch,
 )
 from ..hosting.frame_codec import pack
-from ..hosting.grid_host import GridHost, SharedGridLevel
 from ..hosting.host import EnvironmentCrash, EnvironmentHost
-from ..hosting.remote_host import RemoteHost
+from ..hosting.host_factory import HostFactory
 from ..hosting.worker_pool import WorkerPool
 from ..storage.journal_records import StepRecord
 
@@ -108,7 +105,8 @@ class EpisodePlayback:
         if not 0 <= self._position < number:
             # stepping back usually continues: some earlier frames are drawn too
             self._quiet_until = max(0, number - _AROUND)
-            await self._reset()
+            if not await self._go_back(self._quiet_until):
+                await self._reset()
             return
         if number - self._position > 2 * _AROUND:
             self._quiet_until = max(self._quiet_until, number - _AROUND)
@@ -131,6 +129,19 @@ class EpisodePlayback:
         self._remember(0, len(self._latest))
         self._is_over = start.now.done
         return start
+
+    async def _go_back(self, number: int) -> bool:
+        """Return to a snapshot at or before a step; False if there is none."""
+        position, self._position = self._position, -1
+        earlier = await self._host.back_to(number) if position > number else None
+        if earlier is None:
+            return False
+        picture = await self._host.draw()
+        self._position, self._is_over = earlier, False
+        del self._replayed[earlier:]
+        self._latest = b"" if picture is None else pack(picture, earlier, earlier)
+        self._remember(earlier, len(self._latest))
+        return True
 
     async def _skip(self, until: int) -> None:
         """Take steps without drawing, for a short time, up to step `until` at most."""
@@ -190,8 +201,8 @@ class EpisodePlaybacks:
         self._suite, self._find = suite, find
         self._open: OrderedDict[str, EpisodePlayback] = OrderedDict()
         self._descriptions: dict[str, dict[str, Any]] = {}
-        self._levels: dict[str, SharedGridLevel] = {}
         self._workers = WorkerPool(suite, 1)
+        self._hosts = HostFactory(self._workers)
         self._turn = asyncio.Lock()
 
     async def reel(self, episode: str) -> EpisodePlayback | None:
@@ -204,7 +215,9 @@ class EpisodePlaybacks:
                 trajectory = await asyncio.to_thread(self._find, episode)
                 if trajectory is None:
                     return None
-                reel = EpisodePlayback(trajectory, await self._make_host(self._suite[trajectory.task]))
+                reel = EpisodePlayback(
+                    trajectory, await asyncio.to_thread(self._hosts.make, self._suite[trajectory.task])
+                )
                 try:
                     self._descriptions[episode] = await reel.begin()
                 except BaseException:
@@ -235,13 +248,6 @@ class EpisodePlaybacks:
         for episode in list(self._open):
             await self.drop(episode)
         await self._workers.close()
-
-    async def _make_host(self, task: Task) -> EnvironmentHost:
-        if not is_grid(task):
-            return RemoteHost(task, self._workers)
-        if task.id not in self._levels:
-            self._levels[task.id] = await asyncio.to_thread(SharedGridLevel, task)
-        return GridHost(self._levels[task.id])
 
 
 def timeline(trajectory: Trajectory) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -13,10 +13,24 @@ import numpy as np
 from ...datasets.trajectory import CONTROLLERS, Digest, Trajectory, stack_observations
 from ...datasets.versions import versions_of
 from ...envs.spaces import Observation
-from ...envs.task_env import StepResult, TaskEnv
+from ...envs.task_env import StepResult, TaskEnv, TaskSnapshot
 from ...errors import TutelageError
 from ..storage.journal_records import EpisodeRecord, StepRecord
 from .pace import measured_rate
+
+_SNAPSHOT_STEPS = 100
+_MOST_SNAPSHOTS = 64
+"""Of a long episode every other snapshot is dropped when there are more."""
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """The state after so many steps."""
+
+    steps: int
+    environment: TaskSnapshot
+    digest: Digest
+    now: StepResult
 
 
 class EpisodeProgress:
@@ -33,6 +47,9 @@ class EpisodeProgress:
         self.now: StepResult = environment.reset(record.seed)
         self._observations: list[Observation] = [self.now.observation]
         self.record = replace(record, digest=self._digest.update(self.now.observation, 0.0, False, False))
+        self._snapshots: list[_Snapshot] = []
+        self._spacing = _SNAPSHOT_STEPS
+        self._take_snapshot()
 
     @classmethod
     def begin(cls, environment: TaskEnv, record: EpisodeRecord) -> EpisodeProgress:
@@ -109,7 +126,33 @@ class EpisodeProgress:
             success=result.success,
         )
         self.steps.append(step)
+        if len(self.steps) % self._spacing == 0:
+            self._take_snapshot()
         return step
+
+    def back_to(self, step_count: int) -> int | None:
+        """Return to the latest snapshot at or before that many steps; returns its number of steps.
+
+        None if the environment has no `capabilities.Snapshots`.
+        """
+        earlier = [snapshot for snapshot in self._snapshots if snapshot.steps <= step_count]
+        if not earlier:
+            return None
+        snapshot = earlier[-1]
+        self.environment.restore(snapshot.environment)
+        self.now, self._digest = snapshot.now, snapshot.digest.copied()
+        del self.steps[snapshot.steps :], self._observations[snapshot.steps + 1 :]
+        self._snapshots = earlier
+        return snapshot.steps
+
+    def _take_snapshot(self) -> None:
+        environment = self.environment.snapshot()
+        if environment is None:
+            return
+        if len(self._snapshots) >= _MOST_SNAPSHOTS:
+            del self._snapshots[1::2]
+            self._spacing *= 2
+        self._snapshots.append(_Snapshot(len(self.steps), environment, self._digest.copied(), self.now))
 
     def observations(self) -> dict[str, np.ndarray]:
         """Stack all T+1 observations, leaf path → `[T+1, ...]`."""

@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 import numpy as np
 
 from ...datasets.proof import differences
-from ...datasets.replay import replay_grid
+from ...datasets.replay import replay_batch
 from ...datasets.trajectory import Digest
 from ...datasets.versions import versions_of
+from ...envs.capabilities import HumanInput
 from ...envs.grid.dynamics import observe
 from ...envs.grid.environment import GridEnv
 from ...envs.grid.language import sentence
@@ -26,7 +27,6 @@ from ...envs.grid.tile_atlas import atlas, pack_view, pack_world
 from ...envs.success import SuccessMonitor
 from ...envs.task import Task
 from ...envs.task_env import TaskEnv
-from ...envs.web.human_input import HumanInput
 from ...errors import TutelageError
 from ..storage.journal_records import EpisodeRecord, StepRecord
 from .episode import trajectory_of
@@ -109,6 +109,9 @@ class GridHost:
                 break
         return new_steps
 
+    async def back_to(self, step_count: int) -> int | None:
+        return None  # a replay of a thousand steps takes 10 ms
+
     async def read(self, gesture: HumanInput | None) -> InputResult:
         raise TutelageError("expected keys, got hands on a page; a grid world has none")
 
@@ -122,7 +125,7 @@ class GridHost:
         )
 
         async def observations() -> Mapping[str, np.ndarray]:
-            (replayed,) = replay_grid([trajectory], self._shared.environment, self._shared.bare)
+            (replayed,) = replay_batch([trajectory], self._shared.environment)
             if mismatches := differences(trajectory, replayed):
                 raise TutelageError(
                     f"expected episode {record.episode} to replay as played, got {', '.join(mismatches)}"
@@ -190,7 +193,7 @@ class GridHost:
             instruction=self.task.instruction or self._mission,
             limit=int(self._grids.state["limits"][0]),
             controls=self._shared.controls,
-            atlas=(atlas(bare.tile)[0], bare.tile),
+            atlas=(atlas(bare.tile).name, bare.tile),
         )
 
     def _picture(self, data: bytes) -> Picture:

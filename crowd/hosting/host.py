@@ -11,13 +11,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from ...datasets.trajectory import Trajectory
+from ...envs.capabilities import HumanInput, InputOutcome, InputQuestion, InputReader, ReadsInput
 from ...envs.keys.controls import Controls
 from ...envs.spaces import Observation, action_to_row
 from ...envs.task import Task
 from ...envs.task_env import TaskEnv
-from ...envs.web.action_space import to_value
-from ...envs.web.environment import WebEnv
-from ...envs.web.human_input import HumanInput, HumanInputReader, InputOutcome, PageQuestion
 from ..storage.journal_records import EpisodeRecord, StepRecord
 from .episode import EpisodeProgress
 from .frame_codec import Encoder, Picture
@@ -57,7 +55,7 @@ class InputResult(NamedTuple):
 
     row: np.ndarray | None
     picture: Picture | None
-    question: PageQuestion | None
+    question: InputQuestion | None
     more: bool
     draft: bool
 
@@ -125,8 +123,15 @@ class EnvironmentHost(Protocol):
         """
         ...
 
+    async def back_to(self, step_count: int) -> int | None:
+        """Return to a snapshot of the episode with at most so many steps; returns how many it has.
+
+        None if the environment keeps no snapshots. `draw` shows the state.
+        """
+        ...
+
     async def read(self, human_input: HumanInput | None) -> InputResult:
-        """Read input to a web page (`envs.web.human_input`), or the next pending action of it."""
+        """Read input to the picture (`capabilities.ReadsInput`), or the next pending action of it."""
         ...
 
     async def draw(self) -> Picture | None:
@@ -155,7 +160,7 @@ class EpisodePlayer:
         self._has_observations = with_observations
         self._environment: TaskEnv | None = None
         self._episode: EpisodeProgress | None = None
-        self._input_reader: HumanInputReader | None = None
+        self._input_reader: InputReader | None = None
 
     @property
     def environment(self) -> TaskEnv:
@@ -199,6 +204,10 @@ class EpisodePlayer:
                 break
         return new_steps
 
+    def back_to(self, step_count: int) -> int | None:
+        assert self._episode is not None
+        return self._episode.back_to(step_count)
+
     def read(self, human_input: HumanInput | None) -> InputResult:
         assert self._input_reader is not None
         outcome = self._input_reader.go_on() if human_input is None else self._input_reader.hear(human_input)
@@ -223,7 +232,7 @@ class EpisodePlayer:
         self._episode = episode
         environment = self.environment
         bare = environment.env.unwrapped
-        self._input_reader = HumanInputReader(bare) if isinstance(bare, WebEnv) else None
+        self._input_reader = bare.input_reader() if isinstance(bare, ReadsInput) else None
         return EpisodeStart(
             record=episode.record,
             steps=list(episode.steps),
@@ -237,7 +246,7 @@ class EpisodePlayer:
 
     def _read(self, outcome: InputOutcome) -> InputResult:
         if outcome.action is not None:
-            row = action_to_row(self.environment.action_space, to_value(outcome.action))
+            row = action_to_row(self.environment.action_space, outcome.action)
             return InputResult(row, None, outcome.question, outcome.more, outcome.draft)
         picture = self._screen.draw(self.environment) if self._screen else None
         return InputResult(None, picture, outcome.question, outcome.more, outcome.draft)
@@ -272,6 +281,9 @@ class InlineHost:
 
     async def skip(self, steps: Sequence[StepRecord]) -> list[StepRecord]:
         return self._player.skip(steps, math.inf)
+
+    async def back_to(self, step_count: int) -> int | None:
+        return self._player.back_to(step_count)
 
     async def read(self, human_input: HumanInput | None) -> InputResult:
         return self._player.read(human_input)

@@ -7,14 +7,15 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ...datasets.replay import is_grid
+from ...envs.capabilities import ReadsInput
 from ...envs.task import RECORD, Task
 from ...envs.task_env import failures
-from ...envs.web.registration import is_web
+from ...envs.task_spec import supports
 from ...errors import TutelageError
 from ..storage.journal_records import EpisodeRecord
 from .frame_codec import Encoder
 from .host import EpisodePlayer
+from .host_factory import runs_here
 
 ENOUGH = 0.95
 """The share of the requested rate from which a task is fast enough; static/pace.js has the same."""
@@ -26,11 +27,11 @@ _FEWEST_STEPS = 3
 def pace_notes(tasks: Iterable[Task]) -> list[str]:
     """Return one line per real-time task that is too slow here, with the rate that would be kept.
 
-    Grid tasks and web pages are skipped: a grid step takes microseconds, a page waits.
+    Built-in grids are skipped: a step takes microseconds. So are pictures that people click on: they wait.
     """
     notes: list[str] = []
     for task in tasks:
-        if task.fps is None or is_grid(task) or is_web(task.env):
+        if task.fps is None or runs_here(task) or supports(task, ReadsInput):
             continue
         try:
             with failures(task, "in step", "a participant would meet this too"):

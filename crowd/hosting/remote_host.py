@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ...envs.capabilities import HumanInput
 from ...envs.task import Task
-from ...envs.web.human_input import HumanInput
 from ...errors import TutelageError
 from ..storage.journal_records import EpisodeRecord, StepRecord
 from .frame_codec import Picture
@@ -69,6 +69,12 @@ class RemoteHost:
         new_steps: list[StepRecord] = await self._ask("skip", self._place, steps[:_SLICE])
         self._steps += new_steps
         return new_steps
+
+    async def back_to(self, step_count: int) -> int | None:
+        steps_left: int | None = await self._ask("back_to", self._place, step_count)
+        if steps_left is not None:
+            del self._steps[steps_left:]
+        return steps_left
 
     async def read(self, human_input: HumanInput | None) -> InputResult:
         return await self._ask("read", self._place, human_input)

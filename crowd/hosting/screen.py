@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from ...envs.capabilities import draws_tiles
+from ...envs.capabilities import DrawsTiles
 from ...envs.drawing.pictures import text_size
 from ...envs.task_env import TaskEnv
 from ...envs.vector_graphics import scene_of
 from .frame_codec import SHAPES, TEXT, TILES, Encoder, Picture
-
-if TYPE_CHECKING:
-    from ...envs.grid.environment import GridEnv
 
 
 class FrameCache:
@@ -39,12 +34,11 @@ class FrameCache:
 
     def atlas(self, environment: TaskEnv) -> tuple[str, int] | None:
         """Return the atlas of the tiles, with the side of a tile; None without tiles."""
-        grid = _grid_env(environment)
-        if grid is None:
+        bare = environment.env.unwrapped
+        if not isinstance(bare, DrawsTiles):
             return None
-        from ...envs.grid.tile_atlas import atlas  # compiled code, imported for grid tasks only
-
-        return atlas(grid.tile)[0], grid.tile
+        atlas = bare.atlas()
+        return atlas.name, atlas.side
 
     def _encode(self, image: np.ndarray, anew: bool) -> Picture | None:
         if not anew and self._image is not None and np.array_equal(image, self._image):
@@ -55,19 +49,14 @@ class FrameCache:
 
 def drawn_as_data(environment: TaskEnv) -> Picture | None:
     """Return an environment's picture as tiles or shapes; None if only it can draw itself."""
-    grid = _grid_env(environment)
-    if grid is not None:
-        return tiles_of(grid)
+    bare = environment.env.unwrapped
+    if isinstance(bare, DrawsTiles):
+        return tiles_of(bare)
     scene = scene_of(environment.env)
     return None if scene is None else Picture(SHAPES, scene.width, scene.height, scene.draw())
 
 
-def _grid_env(environment: TaskEnv) -> GridEnv | None:
-    bare = environment.env.unwrapped
-    return bare if draws_tiles(bare) else None  # type: ignore[return-value]
-
-
-def tiles_of(grid: GridEnv) -> Picture:
-    """Return the picture of a grid environment."""
-    data = grid.tiles()
-    return Picture(TILES, data[1] * grid.tile, data[2] * grid.tile, data)
+def tiles_of(environment: DrawsTiles) -> Picture:
+    """Return the picture of an environment that is drawn from tiles."""
+    data, side = environment.tiles(), environment.atlas().side
+    return Picture(TILES, data[1] * side, data[2] * side, data)

@@ -24,12 +24,12 @@ from ...console.signals import leave_to_parent
 from ...datasets.proof import is_same
 from ...datasets.replay import replay
 from ...datasets.trajectory import Trajectory
+from ...envs.capabilities import HumanInput
 from ...envs.drawing.rendering import adopt
 from ...envs.registry import registry
 from ...envs.task import Task
 from ...envs.task_env import TaskEnv
 from ...envs.web.browser import close_shared
-from ...envs.web.human_input import HumanInput
 from ...errors import TutelageError
 from ...foreign_code.trust import trust
 from ..storage.journal_records import EpisodeRecord, StepRecord
@@ -119,6 +119,9 @@ class WorkerEnvironments:
 
     def skip(self, place: int, steps: Sequence[StepRecord]) -> list[StepRecord]:
         return self._players[place].skip(steps, _SLICE_SECONDS)
+
+    def back_to(self, place: int, step_count: int) -> int | None:
+        return self._players[place].back_to(step_count)
 
     def read(self, place: int, human_input: HumanInput | None) -> InputResult:
         return self._players[place].read(human_input)

@@ -14,7 +14,6 @@ from pathlib import Path
 import sqlalchemy as sql
 
 from ...datasets.maintenance.replication import PartCopies
-from ...datasets.replay import is_grid
 from ...datasets.store import Store
 from ...envs.registry import registry_with
 from ...envs.task import Task
@@ -22,9 +21,8 @@ from ...errors import TutelageError
 from ...files.bounded_files import real_path
 from ...files.folder_lock import lock_folder
 from ..cluster.membership import ClusterMembership
-from ..hosting.grid_host import GridHost, SharedGridLevel
 from ..hosting.host import EnvironmentHost
-from ..hosting.remote_host import RemoteHost
+from ..hosting.host_factory import HostFactory, runs_here
 from ..hosting.worker_pool import WorkerPool
 from ..server.gc_schedule import run_gc_schedule
 from ..settings import Settings
@@ -58,8 +56,8 @@ class Recorder:
             self.journal = Journal(settings.database or settings.out / JOURNAL)
             self._locks = locks.pop_all()
         self._assignment = SeedAssignment(settings.seeds, settings.is_baseline, self.journal)
-        self._levels: dict[str, SharedGridLevel] = {}
         self._workers = WorkerPool(settings.suite, settings.processes, settings.step_seconds)
+        self._hosts = HostFactory(self._workers)
         self._seats: dict[str, Seat] = {}
         self._archiver: Archiver | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -93,7 +91,7 @@ class Recorder:
         # seats block in these threads on the database; some must stay free to close it
         loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="seats"))
         await asyncio.to_thread(self._warm_up)
-        if not all(is_grid(task) for task in self.settings.tasks):
+        if not all(runs_here(task) for task in self.settings.tasks):
             self._starting = asyncio.create_task(self._start_workers())
         self.journal.deliver_by(loop.call_soon_threadsafe)
         self.journal.on_lost(lambda error: _ignore(loop.call_soon_threadsafe(self._fail, error)))
@@ -169,9 +167,7 @@ class Recorder:
 
     def make_host(self, task: Task, pictures: bool = True) -> EnvironmentHost:
         """Make an environment host of a task for a person: grid tasks in this process, others in a worker."""
-        if not is_grid(task):
-            return RemoteHost(task, self._workers, pictures)
-        return GridHost(self._levels[task.id])
+        return self._hosts.make(task, pictures)
 
     async def _start_workers(self) -> None:
         try:
@@ -189,9 +185,8 @@ class Recorder:
         """Import and compile everything that the first player would otherwise wait for."""
         for task in self.settings.tasks:
             registry_with(task.env)
-            if is_grid(task):
-                self._levels[task.id] = SharedGridLevel(task)
-                GridHost(self._levels[task.id]).warm_up()
+            if runs_here(task):
+                self._hosts.warm_up(task)
 
     def _note(self, text: str) -> None:
         for seat in self._seats.values():

@@ -14,9 +14,9 @@ from functools import partial
 
 import numpy as np
 
+from ...envs.capabilities import HumanInput
 from ...envs.suite import Suite
 from ...envs.task import Task
-from ...envs.web.human_input import HumanInput
 from ...errors import TutelageError
 from ..hosting.episode import controller_index
 from ..hosting.frame_codec import Picture

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from ...envs.web.human_input import HumanInput
+from ...envs.capabilities import HumanInput
 from ...errors import TutelageError
 from ..server.server_metrics import ServerMetrics
 from .broadcast import Broadcast

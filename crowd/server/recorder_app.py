@@ -26,13 +26,11 @@ from starlette.websockets import WebSocket
 from ...console.printable import printable
 from ...console.wording import agreeing, counted
 from ...datasets.trajectory import Trajectory
-from ...envs.grid.environment import TILE
-from ...envs.grid.registration import is_level
-from ...envs.grid.tile_atlas import atlas
 from ...envs.suite import Suite
 from ...envs.task import RECORD, SeedRange
 from ...errors import TutelageError
 from ...files.bounded_files import real_path
+from ..hosting.host_factory import atlases
 from ..hosting.worker_pool import leave_if_imported_again
 from ..page_templates import STATIC, language, page
 from ..seats.protocol import LARGEST, UNKNOWN_SEAT
@@ -341,8 +339,7 @@ def atlas_route(suite: Suite) -> Route:
     """
 
     def find(name: str) -> bytes | None:
-        sides = {int(task.kwargs.get("tile", TILE)) for task in suite if is_level(task.env)}
-        return next((data for content_name, data in map(atlas, sides) if content_name == name), None)
+        return atlases(suite).get(name)
 
     async def serve(request: Request) -> Response:
         data = await run_in_threadpool(find, request.path_params["name"])

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sql
 
 from ...datasets.maintenance.replication import PartCopies
-from ...datasets.replay import Environments, is_grid, prove, replay_many
+from ...datasets.replay import Environments, prove, replay_many
 from ...datasets.store import Store
 from ...datasets.trajectory import Trajectory
 from ...envs.task import Task
@@ -23,6 +23,7 @@ from ...envs.task_env import TaskEnv
 from ...errors import TutelageError
 from ..cluster.store_claims import StoreClaims
 from ..hosting.host import EnvironmentHost, FinishedEpisode, InlineHost
+from ..hosting.host_factory import runs_here
 from ..hosting.worker_pool import WorkerPool
 from ..seats.session import PRACTICE
 from ..settings import Settings
@@ -246,13 +247,15 @@ class Archiver:
 
     def _prove_all(self, lot: Sequence[FinishedEpisode]) -> list[Trajectory]:
         """Choose for each whether its actions suffice; drop episodes that can neither be proven nor shown."""
-        grids = [
-            finished.trajectory for finished in lot if is_grid(self._settings.suite[finished.trajectory.task])
+        here = [
+            finished.trajectory
+            for finished in lot
+            if runs_here(self._settings.suite[finished.trajectory.task])
         ]
-        replays = replay_many(grids, self._environments)
+        replays = replay_many(here, self._environments)
         is_proven = {
             finished.episode: not isinstance(replay, TutelageError)
-            for finished, replay in zip(grids, replays, strict=True)
+            for finished, replay in zip(here, replays, strict=True)
         }
         proven = []
         for finished in lot:
@@ -265,7 +268,7 @@ class Archiver:
 
     def _prove(self, finished: FinishedEpisode) -> Trajectory:
         trajectory, task = finished.trajectory, self._settings.suite[finished.trajectory.task]
-        if is_grid(task):
+        if runs_here(task):
             return replace(trajectory, observations=dict(self._observations(finished)))
         if self._replay_hosts.workers is not None:
             if self._replay_hosts.wait(self._replay_hosts.workers.prove(trajectory, task)):

@@ -1,6 +1,6 @@
-"""Lazy observations of grid environments: replayed from seeds and actions when a batch needs them.
+"""Lazy observations: replayed from seeds and actions when a batch needs them (`capabilities.ReplaysMany`).
 
-Replaying a batch of 1,280 steps takes about a millisecond, so training does not wait; a million
+Replaying a batch of 1,280 steps of a grid takes about a millisecond, so training does not wait; a million
 demonstrations use the memory of their actions alone. `tutelage inspect` proves that they replay as recorded.
 """
 
@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from ...envs.grid.environment import GridEnv
+from ...envs.capabilities import ReplaysMany, plain
+from ...envs.spaces import leaves
 from ...envs.task import Task
 from ...envs.task_env import TaskEnv
 
@@ -19,26 +20,28 @@ class LazyObservations(Mapping[str, "LazyLeaf"]):
     """The leaves of one task's observations; `take` gives rows of all of them from one replay.
 
     Episode e has the seed `seeds[e]`, `[E]`, and the rows `starts[e]` to `starts[e + 1]`, `[E + 1]`, of
-    `actions` `[N, 1]`.
+    `actions` `[N, k]`.
     """
 
     def __init__(self, task: Task, seeds: np.ndarray, starts: np.ndarray, actions: np.ndarray) -> None:
-        environment = TaskEnv(task).env.unwrapped
-        assert isinstance(environment, GridEnv)
+        self._task_env = TaskEnv(task)
+        environment = plain(self._task_env.env, ReplaysMany)
+        assert environment is not None
+        self._paths = [leaf.path for leaf in leaves(self._task_env.observation_space)]
         self._environment, self._seeds, self._starts, self._actions = environment, seeds, starts, actions
         self._rows = np.empty(0, np.int64)
         self._cached: dict[str, np.ndarray] = {}
 
     def __getitem__(self, path: str) -> LazyLeaf:
-        if path not in self._environment.observation_space.spaces:  # type: ignore[attr-defined]
+        if path not in self._paths:
             raise KeyError(path)
         return LazyLeaf(self, path)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._environment.observation_space.spaces)  # type: ignore[attr-defined]
+        return iter(self._paths)
 
     def __len__(self) -> int:
-        return 3
+        return len(self._paths)
 
     @property
     def rows(self) -> int:
@@ -61,15 +64,11 @@ class LazyObservations(Mapping[str, "LazyLeaf"]):
         begins = np.concatenate(([0], np.cumsum(steps_needed)))
         firsts = self._starts[unique_episodes]
         steps = np.arange(begins[-1]) + np.repeat(firsts - begins[:-1], steps_needed)
-        replayed = self._environment.step_many(
-            self._seeds[unique_episodes], begins, self._actions[steps, 0].astype(np.int64)
+        replayed = self._environment.replay_many(
+            self._seeds[unique_episodes], begins, np.asarray(self._actions[steps], np.float64)
         )
         indices = begins[position] + position + depths
-        return {
-            "direction": replayed.directions[indices],
-            "image": replayed.images[indices],
-            "mission": np.array(replayed.missions, object)[position],
-        }
+        return {path: replayed.observations[path][indices] for path in self._paths}
 
 
 class LazyLeaf:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,11 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ...envs.task import SeedRange, Task
+from ...envs.capabilities import ReplaysMany
+from ...envs.task import RECORD, SeedRange, Task
+from ...envs.task_env import TaskEnv
+from ...envs.task_spec import supports
 from ...errors import TutelageError, nearest
 from ...files.finite_json import exact_json
 from ..proof import ReplayResult
-from ..replay import Environments, are_choices, is_grid, replay_many
+from ..replay import Environments, are_valid, replay_many, replays_many
 from ..store import Progress, Store, select
 from ..suite_union import union
 from ..trajectory import Trajectory
@@ -86,12 +90,12 @@ def load_columns(
 
     `workers` processes replay; the result does not depend on their number. With `cache` the arrays are
     memory-mapped files (`array_cache`), and the next call with the same parts replays nothing; `Store.forget`
-    finds and removes them. With `live`, grid environments are replayed when a batch needs their observations
-    (`lazy_observations`). Raises TutelageError for an episode that does not replay as recorded, for a task
-    that no store has, and when no episode is selected.
+    finds and removes them. With `live`, environments that `capabilities.ReplaysMany` are replayed when a
+    batch needs their observations (`lazy_observations`). Raises TutelageError for an episode that does not
+    replay as recorded, for a task that no store has, and when no episode is selected.
     """
     tasks_by_id = _tasks(stores, tasks)
-    lazy = frozenset(name for name, task in tasks_by_id.items() if live and is_grid(task))
+    lazy = _lazy_tasks(stores, tasks_by_id) if live else frozenset()
     names = list(tasks_by_id)
     select_rows = partial(
         select, tasks=names, kinds=kinds, demonstrators=demonstrators, seeds=seeds, success=success
@@ -123,6 +127,19 @@ def _tasks(stores: Sequence[Store], requested: Sequence[str] | None) -> dict[str
                 f"expected a task of the stores ({names}), got {name!r}{nearest(name, tasks)}"
             )
     return {name: task for name, task in tasks.items() if requested is None or name in requested}
+
+
+def _lazy_tasks(stores: Sequence[Store], tasks: Mapping[str, Task]) -> frozenset[str]:
+    """Return the tasks whose observations can all be replayed when a batch needs them."""
+    lazy = {name for name, task in tasks.items() if supports(task, ReplaysMany)}
+    for store in stores:
+        episodes = store.episodes()
+        lazy -= set(episodes.filter(episodes["stored"])["task"].to_pylist())
+    for name in list(lazy):
+        with closing(TaskEnv(tasks[name])) as environment:
+            if not replays_many(environment, RECORD.start):
+                lazy.discard(name)
+    return frozenset(lazy)
 
 
 def _plan(
@@ -217,7 +234,7 @@ def _replay_job(job: _Job) -> dict[str, ArrayChunk]:
         episodes = list(store.read_rows(job.part, job.group, job.rows))
         lazy = [episode for episode in episodes if episode.task in job.live]
         for episode in lazy:
-            if not are_choices(episode.actions, environments[episode.task].action_space):
+            if not are_valid(episode.actions, environments[episode.task].action_space):
                 raise TutelageError(
                     f"expected actions of task {episode.task!r} in episode {episode.episode}, got others"
                 )

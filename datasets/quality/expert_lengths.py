@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from ...envs.suite import Suite
 from ...envs.task_env import TaskEnv
 from ...foreign_code.trust import Untrusted
-from ..simulation.grid_simulation import play_grid
+from ..simulation.batch_simulation import play_batch, simulates
 from ..simulation.profiles import PROFILES, SimulatedDemonstrator
-from ..simulation.simulated_crowd import SimulatedPlayer, play, plays_grid
+from ..simulation.simulated_crowd import SimulatedPlayer, play
 from ..trajectory import Trajectory
 
 _EXPERT = SimulatedDemonstrator("expert", PROFILES["expert"])
@@ -42,8 +42,8 @@ def expert_steps(suite: Suite, seeds: Mapping[str, Sequence[int]]) -> dict[tuple
 
 
 def _solved_trajectories(environment: TaskEnv, seeds: Sequence[int], suite: str) -> list[Trajectory]:
-    if plays_grid(environment.task):
-        trajectories = play_grid(environment, [_EXPERT], seeds, suite, "")
+    if simulates(environment.task):
+        trajectories = play_batch(environment, [_EXPERT], seeds, suite, "")
     else:
         player = SimulatedPlayer(_EXPERT, environment)
         attempts = [play(player, environment, seed, suite) for seed in seeds]

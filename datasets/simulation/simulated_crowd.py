@@ -25,13 +25,13 @@ from ...envs.task_env import TaskEnv
 from ...errors import EnvironmentFailure, TutelageError
 from ...foreign_code.trust import Untrusted
 from ..episode_builder import EpisodeBuilder
-from ..replay import is_grid, prove
+from ..replay import prove
 from ..schema import to_table
 from ..store import Store
 from ..trajectory import Trajectory
 from ..versions import versions_of
 from ..workers.parallel import JobDied, spread_safely
-from .grid_simulation import play_grid
+from .batch_simulation import play_batch, simulates
 from .own_profile import profile_of
 from .profiles import CROWD, SimulatedDemonstrator
 
@@ -201,7 +201,7 @@ def _jobs(
         if not (count := demonstrations.get(task.id, 0)):
             continue
         remaining = _missing(out, task, people, seeds.first(count, skip))
-        chunk = _GRID_CHUNK if plays_grid(task) else _CHUNK
+        chunk = _BATCH_CHUNK if simulates(task) else _CHUNK
         jobs += [
             (suite.source, task.id, people, remaining[first : first + chunk])
             for first in range(0, len(remaining), chunk)
@@ -219,13 +219,8 @@ def _missing(
     return [seed for seed in seeds if (people[seed % len(people)].name, seed) not in stored]
 
 
-_CHUNK, _GRID_CHUNK = 100, 2000
+_CHUNK, _BATCH_CHUNK = 100, 2000
 _Job = tuple[Mapping[str, object], str, list[SimulatedDemonstrator], list[int]]
-
-
-def plays_grid(task: Task) -> bool:
-    """Return whether the kernels can play a task's whole episodes: a turn-based built-in grid environment."""
-    return is_grid(task) and task.expert == "grid" and not task.fps
 
 
 @dataclass(frozen=True)
@@ -246,8 +241,8 @@ def _play_chunk(job: _Job) -> _Chunk:
     remaining = list(seeds)
     while remaining and len(failures) < _FAILURES:
         with _record_failure(task, remaining, failures), closing(TaskEnv(task)) as environment:
-            if plays_grid(task):
-                episodes, remaining = play_grid(environment, people, remaining, suite.name, started), []
+            if simulates(task):
+                episodes, remaining = play_batch(environment, people, remaining, suite.name, started), []
             else:
                 _play_one_by_one(environment, people, remaining, suite, started, episodes)
     failures |= dict.fromkeys(remaining, next(iter(failures.values()), ""))

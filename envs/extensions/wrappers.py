@@ -9,8 +9,8 @@ import gymnasium
 
 from ...errors import EnvironmentFailure, TutelageError, brief
 from ...foreign_code.objects import ObjectSpec, foreign_errors
+from ..capabilities import ReadsInput
 from ..task import Task
-from ..web.registration import is_web
 
 _PACKAGE = "gymnasium.wrappers"
 _ACTING = frozenset(("HumanRendering", "RecordVideo"))
@@ -30,9 +30,14 @@ def wrapped(env: gymnasium.Env[Any, Any], task: Task) -> gymnasium.Env[Any, Any]
     """
     for spec in task.wrapper_specs:
         env = _wrapped(env, spec, task)
-    if task.wrappers and is_web(task.env) and env.action_space != env.unwrapped.action_space:
+    if (
+        task.wrappers
+        and isinstance(env.unwrapped, ReadsInput)
+        and env.action_space != env.unwrapped.action_space
+    ):
         raise TutelageError(
-            f"task {task.id!r}: expected wrappers that leave the actions of a web page as they are, "
+            f"task {task.id!r}: expected wrappers that leave the actions as they are, since people click on "
+            f"its picture, "
             f"got {env.action_space}; wrap observations and rewards only"
         )
     return env

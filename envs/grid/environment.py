@@ -5,20 +5,21 @@ from __future__ import annotations
 import dataclasses
 from enum import IntEnum
 from string import ascii_lowercase
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
 from ...errors import TutelageError, nearest
+from ..capabilities import ReplayedEpisodes, SimulatedEpisodes, TileAtlas
 from .dynamics import observe
 from .language import sentence
 from .levels import LEVELS, Level
 from .render import as_text, draw_view, draw_world
 from .state import VIEW, GridState, copied, empty_grids, restore
 from .stepping import replay_one, reset_all, step_one
-from .tile_atlas import pack_view, pack_world
+from .tile_atlas import atlas, pack_view, pack_world
 
 Observed = dict[str, Any]
 TILE = 32
@@ -59,31 +60,15 @@ def observation_space() -> spaces.Dict:
     )
 
 
-class EpisodeBatch(NamedTuple):
-    """Data of N replayed episodes with T steps in total: T + N observations, one more an episode than steps.
-
-    `images` uint8 `[T + N, 7, 7, 3]`, `directions` int64 `[T + N]`, `missions` N sentences, `rewards` float64
-    `[T]`, `terminated` and `truncated` bool `[T]`.
-    """
-
-    images: np.ndarray
-    directions: np.ndarray
-    missions: list[str]
-    rewards: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
-
-
 class GridEnv(gymnasium.Env[Observed, int]):
     """A BabyAI level with MiniGrid's actions, view and rewards, bit for bit.
 
     `options` change fields of the level (`room_size`, `rows`, `columns`, `distractors`, ...). `perspective`
     selects what `render()` draws with `rgb_array`: the "agent"'s view, or the whole "world" from above.
+    Implements all of `capabilities` but StepsTogether and ReadsInput.
     """
 
     metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": 10}  # noqa: RUF012
-    draws_tiles = True
-    """Marks that `tiles()` returns what a page draws, see `capabilities.draws_tiles`."""
 
     def __init__(
         self,
@@ -144,36 +129,86 @@ class GridEnv(gymnasium.Env[Observed, int]):
         """Return what `render()` shows as packed cell codes, see `tile_atlas`."""
         return (pack_view if self.perspective == "agent" else pack_world)(self.grids, 0)
 
+    def atlas(self) -> TileAtlas:
+        """Return the pictures of the tiles."""
+        return atlas(self.tile)
+
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
         """Return a person's keys, by their pygame names."""
         return {("left",): 0, ("right",): 1, ("up",): 2, ("p",): 3, ("d",): 4, ("space",): 5}
 
-    def step_many(self, seeds: np.ndarray, begins: np.ndarray, actions: np.ndarray) -> EpisodeBatch:
-        """Replay N episodes in one call: seeds `[N]`, actions `[T]`, begins `[N + 1]` (offsets into actions).
-
-        Overwrites the environment's own episode. See `EpisodeBatch`.
-        """
+    def replay_many(self, seeds: np.ndarray, starts: np.ndarray, actions: np.ndarray) -> ReplayedEpisodes:
+        """Replay episodes by the kernels, see `capabilities.ReplaysMany`."""
         steps, episodes = len(actions), len(seeds)
+        choices = actions[:, 0].astype(np.int64)
         images = np.zeros((steps + episodes, VIEW, VIEW, 3), np.uint8)
         directions, rewards = np.zeros(steps + episodes, np.int64), np.zeros(steps)
         flags = np.zeros(steps, np.bool_), np.zeros(steps, np.bool_)
-        missions = []
-        spans = zip(begins[:-1].tolist(), begins[1:].tolist(), strict=True)
-        for n, (begin, end) in enumerate(spans):
+        missions = np.empty(episodes, object)
+        spans = zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
+        for n, (start, end) in enumerate(spans):
             # each earlier episode has one observation more than actions, hence the shift by n
-            rows = slice(begin + n, end + n + 1)
+            rows = slice(start + n, end + n + 1)
             replay_one(
                 self.grids,
                 self._packed[0],
                 seeds[n],
-                actions[begin:end],
+                choices[start:end],
                 images[rows],
                 directions[rows],
-                rewards[begin:end],
-                *(flag[begin:end] for flag in flags),
+                rewards[start:end],
+                *(flag[start:end] for flag in flags),
             )
-            missions.append(sentence(self.grids, 0))
-        return EpisodeBatch(images, directions, missions, rewards, *flags)
+            missions[n] = sentence(self.grids, 0)
+        observations: dict[str, np.ndarray] = {
+            "direction": directions,
+            "image": images,
+            "mission": np.repeat(missions, np.diff(starts) + 1),
+        }
+        return ReplayedEpisodes(observations, rewards, *flags)
+
+    @classmethod
+    def simulated_expert(cls) -> str:
+        return "grid"
+
+    def simulate(
+        self, profiles: np.ndarray, keys: np.ndarray, random_seeds: np.ndarray, seeds: np.ndarray
+    ) -> SimulatedEpisodes:
+        """Play episodes by the kernels, see `capabilities.Simulates`."""
+        from .planner.memory import empty_memory
+        from .simulated_players import play_episodes
+
+        level = self.level
+        memory = empty_memory(1, level.height, level.width)
+        limit = 4 * 2 * level.room_size**2 * level.rows * level.columns
+        room = len(seeds) * 160 + limit
+        actions, times = np.zeros(room, np.uint8), np.zeros(room, np.int32)
+        ends = np.zeros(len(seeds) + 1, np.int64)
+        chunks: list[tuple[np.ndarray, np.ndarray]] = []
+        starts = [0]
+        while (completed := len(starts) - 1) < len(seeds):  # hostile profiles fill the arrays: go on there
+            rest = slice(completed, None)
+            count = play_episodes(
+                self.grids,
+                memory,
+                self._packed[0],
+                keys.astype(np.int64),
+                profiles[rest],
+                random_seeds[rest],
+                seeds[rest],
+                actions,
+                times,
+                ends,
+            )
+            if not count:
+                raise TutelageError(f"expected room for an episode of {level}, got none")
+            chunks.append((actions[: ends[count]].copy(), times[: ends[count]].copy()))
+            starts += (starts[-1] + ends[1 : count + 1]).tolist()
+        return SimulatedEpisodes(
+            np.concatenate([chunk for chunk, _ in chunks])[:, None].astype(np.float64),
+            np.concatenate([chunk for _, chunk in chunks]),
+            np.array(starts),
+        )
 
     def snapshot(self) -> GridState:
         """Return a copy of the whole state."""

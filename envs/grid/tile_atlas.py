@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
+from ..capabilities import TileAtlas
 from .cells import CELL_CODES, EMPTY, TYPES, UNSEEN
 from .dynamics import view_from
 from .kernels import allocating
@@ -69,8 +70,8 @@ def write_view(grids: GridState, b: int, out: np.ndarray) -> None:
 
 
 @lru_cache(maxsize=16)
-def atlas(tile: int) -> tuple[str, bytes]:
-    """Draw the atlas for a tile side in pixels; returns its file name, with a content hash, and the PNG."""
+def atlas(tile: int) -> TileAtlas:
+    """Draw the atlas for a tile side in pixels; its file name has a content hash."""
     tiles = [draw_cell(code, tile) for code in range(len(CELL_CODES))]
     rows = [np.concatenate(tiles[begin : begin + _ACROSS], axis=1) for begin in range(0, len(tiles), _ACROSS)]
     # coverage is a multiple of 1/16: times 240 it is exact in 8 bits
@@ -86,7 +87,8 @@ def atlas(tile: int) -> tuple[str, bytes]:
     out = io.BytesIO()
     Image.fromarray(np.concatenate(rows)).save(out, "PNG", optimize=True)
     data = out.getvalue()
-    return f"grid-{tile}-{hashlib.blake2b(data, digest_size=8).hexdigest()}.png", data
+    name = f"grid-{tile}-{hashlib.blake2b(data, digest_size=8).hexdigest()}.png"
+    return TileAtlas(name, data, tile)
 
 
 def _padded(row: np.ndarray, width: int) -> np.ndarray:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from gymnasium import Env, spaces
 
 from ...errors import TutelageError, nearest
+from ..capabilities import ReadsInput
 from ..spaces import action_to_row, is_text, row_to_action
 from ..web.action_space import action_space, to_action
-from ..web.environment import WebEnv
 from .default_keys import SINGLE_KEYS, ActionMixer, binding_keys, mixer_of
 from .key_names import bound_codes, codes_of
 
@@ -46,16 +46,19 @@ class KeyBinding:
 class Controls:
     """All bindings of a task, and the action for "no key" in real time (a row, or None).
 
-    `hands`: mouse and keyboard act directly on the picture of a web page; there are no bindings then. `mixer`
-    combines keys held at once, for actions of several numbers. `unreached` describes the actions without a
-    key.
+    `hands`: mouse and keyboard act directly on the picture (`capabilities.ReadsInput`); there are no bindings
+    then, and `names` are those of a Discrete space's actions, row → name. `is_page`: the actions are those of
+    a web page. `mixer` combines keys held at once,
+    for actions of several numbers. `unreached` describes the actions without a key.
     """
 
     bindings: tuple[KeyBinding, ...]
     idle: tuple[float, ...] | None = None
     hands: bool = False
+    is_page: bool = False
     mixer: ActionMixer | None = None
     unreached: tuple[str, ...] = ()
+    names: Mapping[tuple[float, ...], str] = field(default_factory=dict)
 
     def action(self, pressed: Sequence[str]) -> np.ndarray | None:
         """Return the row `[k]` for the pressed codes, oldest key first; `idle` if no binding matches.
@@ -86,10 +89,11 @@ class Controls:
 
     def label(self, action: Sequence[float]) -> str:
         """Return the label of an action as on the page; unbound actions are shown as numbers."""
-        if self.hands:
-            return str(to_action(row_to_action(action_space(), np.array(action))))
         row = tuple(float(part) for part in action)
+        if self.is_page:
+            return str(to_action(row_to_action(action_space(), np.array(row))))
         exact = next((binding.label for binding in self.bindings if binding.action == row), "")
+        exact = exact or self.names.get(row, "")
         return exact or self._mixed_label(row) or " ".join(f"{number:g}" for number in row)
 
     def _mixed_label(self, row: tuple[float, ...]) -> str:
@@ -156,8 +160,14 @@ def guess(env: Env[Any, Any], names: Sequence[str] = ()) -> Controls:
     and keyboard directly. Raises TutelageError if `get_keys_to_action()` has invalid keys or actions.
     """
     space = env.action_space
-    if isinstance(env.unwrapped, WebEnv):
-        return Controls((), hands=True)
+    if isinstance(env.unwrapped, ReadsInput):
+        first = int(space.start) if isinstance(space, spaces.Discrete) else 0
+        return Controls(
+            (),
+            hands=True,
+            is_page=space == action_space(),
+            names={(float(first + index),): name for index, name in enumerate(names)},
+        )
     if env.has_wrapper_attr("get_keys_to_action"):
         return _from_gymnasium(env.get_wrapper_attr("get_keys_to_action"), space, names)
     if isinstance(space, spaces.Discrete):

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 
 from ...errors import TutelageError
+from ..capabilities import InputReader, Stepped
 from .action_space import action_space, observation_space, to_action
 from .actions import WebAction
 from .browser import Browser, shared
 from .devtools import Conversation
 from .episode import WebEpisode
+from .human_input import PageInput
 from .page_session import PageView
 from .page_sources import find_page
 
 Observed = dict[str, Any]
-Stepped = tuple[Observed, float, bool, bool, dict[str, Any]]
 STEPS = 30
 """Default step limit of an episode."""
+TABS = 16
+"""Most tabs of one browser at once: each takes about 30 MB."""
 
 
 class WebEnv(gymnasium.Env[Observed, Any]):
@@ -69,6 +73,32 @@ class WebEnv(gymnasium.Env[Observed, Any]):
     def step(self, action: Any) -> Stepped:
         return self.browser.talk_alone(self.acting(action))
 
+    @classmethod
+    def most_together(cls) -> int:
+        return TABS
+
+    @classmethod
+    def reset_together(
+        cls, environments: Sequence[WebEnv], seeds: Sequence[int | None]
+    ) -> list[tuple[Observed, dict[str, Any]]]:
+        """Reset environments of one browser concurrently; returns the result of each `reset`, in order."""
+        if not environments:
+            return []
+        pairs = zip(environments, seeds, strict=True)
+        return browser_of(environments).talk([env.beginning(seed) for env, seed in pairs])
+
+    @classmethod
+    def step_together(cls, environments: Sequence[WebEnv], actions: Sequence[Any]) -> list[Stepped]:
+        """Step environments of one browser concurrently; returns the result of each `step`, in order."""
+        if not environments:
+            return []
+        pairs = zip(environments, actions, strict=True)
+        return browser_of(environments).talk([env.acting(action) for env, action in pairs])
+
+    def input_reader(self) -> InputReader:
+        """Return the reader of a person's input in this episode."""
+        return PageInput(self.episode)
+
     def beginning(self, seed: int | None = None) -> Conversation[tuple[Observed, dict[str, Any]]]:
         """Return `reset` as a conversation, to run concurrently with those of other tabs."""
         super().reset(seed=seed)
@@ -103,3 +133,10 @@ class WebEnv(gymnasium.Env[Observed, Any]):
 
     def _info(self, view: PageView) -> dict[str, Any]:
         return {"done": view.done, "repeats": self.episode.repeats}
+
+
+def browser_of(environments: Sequence[WebEnv]) -> Browser:
+    """Return the browser of environments; raises TutelageError for several."""
+    if len({id(env.browser) for env in environments}) > 1:
+        raise TutelageError("expected environments of one browser, got several browsers")
+    return environments[0].browser

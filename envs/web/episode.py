@@ -22,6 +22,7 @@ class WebEpisode:
 
     def __init__(self, browser: Browser, page: PageSource) -> None:
         self.tab = Tab(browser, page)
+        self._browser = browser
         self.view: PageView | None = None
         self.repeats = 0
         self._seed = 0
@@ -55,6 +56,10 @@ class WebEpisode:
     def picture(self) -> Conversation[Any]:
         """Take a screenshot."""
         return (yield from self._retry(self.tab.picture))
+
+    def talk(self, conversation: Conversation[Result]) -> Result:
+        """Run one of these conversations alone, to its end."""
+        return self._browser.talk_alone(conversation)
 
     def _attempt_begin(self) -> Conversation[PageView]:
         if not self.tab.is_open:

@@ -9,18 +9,18 @@ page as without any draft.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from ..capabilities import HumanInput, InputOutcome, InputQuestion
+from .action_space import to_value
 from .actions import REACH, TEXT, WebAction
-from .environment import WebEnv
+from .episode import WebEpisode
 from .input_events import PICKED
 from .observation import FOCUSED
 from .page_session import PageView
 from .pointing import Point, clicked, hovered, joined, keyed, moved, pointed, scrolled
 from .tab import STEP
-
-Kind = Literal["click", "tap", "press", "move", "release", "hover", "wheel", "key", "fill", "wait", "rest"]
 
 _WRITTEN = ("text", "password", "search", "email", "number", "tel", "url")
 FIELDS = ("TEXTAREA", *(f"INPUT_{kind}" for kind in _WRITTEN))
@@ -28,57 +28,6 @@ FIELDS = ("TEXTAREA", *(f"INPUT_{kind}" for kind in _WRITTEN))
 EDITING = ("Backspace", "Delete", "ArrowLeft", "ArrowRight", "Home", "End")
 _COMPARED = ("ref", "parent", "tag", "text", "value", "left", "top", "width", "height")
 """Columns that make up a page's content; colors and classes may only reflect the pointer's position."""
-
-
-@dataclass(frozen=True)
-class HumanInput:
-    """One input event; `x, y` are px of the page.
-
-    click, tap    with the mouse, with a finger
-    press, move, release   press the button, move, release it: a drag
-    hover         the pointer has come to rest
-    wheel         scrolled by `amount` px, downwards if positive
-    key           `key` (`KeyboardEvent.key`), with `held` modifiers
-    fill          the answer to a `PageQuestion`: `text`
-    wait          let time pass
-    rest          no further input for now: the draft becomes actions
-    """
-
-    kind: Kind
-    x: float = 0.0
-    y: float = 0.0
-    amount: float = 0.0
-    key: str = ""
-    held: tuple[str, ...] = ()
-    text: str = ""
-
-
-@dataclass(frozen=True)
-class PageQuestion:
-    """Input that a browser asks for in a window of its own: options of a list, or a text.
-
-    `tag` is the field's (`SELECT`, `INPUT_date`, ...); `options`, and the indices `chosen`, are those of a
-    list.
-    """
-
-    tag: str
-    value: str = ""
-    options: tuple[str, ...] = ()
-    chosen: tuple[int, ...] = ()
-    several: bool = False
-
-
-@dataclass(frozen=True)
-class InputOutcome:
-    """The result of an input event: an action to take now with `step`, or a question.
-
-    `more`: call `go_on` after that for the next result; `draft`: a draft is open, which is no action yet.
-    """
-
-    action: WebAction | None = None
-    question: PageQuestion | None = None
-    more: bool = False
-    draft: bool = False
 
 
 @dataclass
@@ -91,10 +40,10 @@ class _Draft:
 
 
 class HumanInputReader:
-    """Converts input events to actions in one episode of `env`, from its `reset` to its end."""
+    """Converts input events to actions in one episode, from its reset to its end."""
 
-    def __init__(self, env: WebEnv) -> None:
-        self._env = env
+    def __init__(self, episode: WebEpisode) -> None:
+        self._episode = episode
         self._draft: _Draft | None = None
         self._pending: list[WebAction] = []
         self._gesture: HumanInput | None = None
@@ -130,13 +79,13 @@ class HumanInputReader:
             case "click" | "tap":
                 return self._click(point, by_finger=gesture.kind == "tap")
             case "press":
-                self._draft_action("dragging", WebAction("press", *pointed(self._env, point)), point)
+                self._draft_action("dragging", WebAction("press", *pointed(self._episode, point)), point)
             case "move" if self._draft is not None:
-                self._draft_action("dragging", hovered(self._env, point), point)
+                self._draft_action("dragging", hovered(self._episode, point), point)
             case "hover":
-                self._draft_action("resting", hovered(self._env, point), point)
+                self._draft_action("resting", hovered(self._episode, point), point)
             case "wheel" if amount := round(min(max(gesture.amount, -REACH), REACH)):
-                self._draft_action("scrolling", scrolled(self._env, point, amount), point)
+                self._draft_action("scrolling", scrolled(self._episode, point, amount), point)
             case "key":
                 return self._key(gesture)
             case "fill" if asked_element >= 0:
@@ -150,7 +99,7 @@ class HumanInputReader:
         return InputOutcome()
 
     def _click(self, point: Point, by_finger: bool) -> InputOutcome:
-        action = clicked(self._env, point)
+        action = clicked(self._episode, point)
         element = action.element
         columns = self._view().columns
         while columns["tag"][element] in ("OPTION", "OPTGROUP"):
@@ -167,10 +116,10 @@ class HumanInputReader:
         self._asked_element = element
         tag, value = columns["tag"][element], columns["value"][element] or ""
         if tag != "SELECT":
-            return InputOutcome(question=PageQuestion(tag, value))
-        answer = self._env.browser.talk_alone(self._env.episode.ask(f"options({columns['ref'][element]})"))
+            return InputOutcome(question=InputQuestion(tag, value))
+        answer = self._episode.talk(self._episode.ask(f"options({columns['ref'][element]})"))
         return InputOutcome(
-            question=PageQuestion(tag, "", **{key: _tuple(value) for key, value in answer.items()})
+            question=InputQuestion(tag, "", **{key: _tuple(value) for key, value in answer.items()})
         )
 
     def _key(self, gesture: HumanInput) -> InputOutcome:
@@ -201,7 +150,7 @@ class HumanInputReader:
             self._draft = _Draft(kind, self._view(), point, point)
         self._draft.now = point
         self._draft.actions.append(action)
-        self._env.browser.talk_alone(self._env.episode.act(action))
+        self._episode.talk(self._episode.act(action))
 
     def _close_draft(self, gesture: HumanInput) -> list[WebAction]:
         """Undo the draft, and return the actions that summarize it."""
@@ -210,11 +159,11 @@ class HumanInputReader:
         self._draft = None
         if gesture.kind == "release":
             draft.now, self._gesture = self._position(gesture), None
-        self._env.browser.talk_alone(self._env.episode.undo(len(draft.actions)))
+        self._episode.talk(self._episode.undo(len(draft.actions)))
         if draft.kind == "typing":
             return _typed(draft, after)
         if draft.kind == "dragging":
-            return [moved(self._env, draft.start, draft.now)]
+            return [moved(self._episode, draft.start, draft.now)]
         if _shows_same(draft.before, after):
             return []
         if draft.kind == "scrolling":
@@ -231,11 +180,11 @@ class HumanInputReader:
         return draft.kind == "scrolling" and gesture.kind == "wheel"
 
     def _position(self, gesture: HumanInput) -> Point:
-        page = self._env.page
+        page = self._episode.tab.page
         return min(max(gesture.x, 0.0), page.width - 0.5), min(max(gesture.y, 0.0), page.height - 0.5)
 
     def _view(self) -> PageView:
-        view = self._env.episode.view
+        view = self._episode.view
         assert view is not None  # there was a reset
         return view
 
@@ -246,6 +195,23 @@ class HumanInputReader:
 
     def _tag(self, element: int) -> str:
         return str(self._view().columns["tag"][element]) if element >= 0 else ""
+
+
+class PageInput:
+    """The reader of a page's input as `capabilities.InputReader`: actions are values of the action space."""
+
+    def __init__(self, episode: WebEpisode) -> None:
+        self._reader = HumanInputReader(episode)
+
+    def hear(self, human_input: HumanInput) -> InputOutcome:
+        return _with_value(self._reader.hear(human_input))
+
+    def go_on(self) -> InputOutcome:
+        return _with_value(self._reader.go_on())
+
+
+def _with_value(outcome: InputOutcome) -> InputOutcome:
+    return outcome if outcome.action is None else replace(outcome, action=to_value(outcome.action))
 
 
 def _typed(draft: _Draft, after: PageView) -> list[WebAction]:

@@ -9,19 +9,19 @@ from collections.abc import Iterable, Sequence
 
 from ...errors import TutelageError
 from .actions import KEYS, TEXT, WebAction
-from .environment import WebEnv
+from .episode import WebEpisode
 
 STILL = 3
 """Maximal movement between press and release of a click, in pixels."""
 Point = tuple[float, float]
 
 
-def pointed(env: WebEnv, point: Point) -> tuple[int, float, float]:
+def pointed(episode: WebEpisode, point: Point) -> tuple[int, float, float]:
     """Return the element at a point and the position in it, as fractions; the root if there is none."""
-    view = env.episode.view
+    view = episode.view
     if view is None:
         raise TutelageError("expected reset() before a person points at the page; call it first")
-    ref = env.browser.talk_alone(env.episode.ask(f"at({point[0]!r}, {point[1]!r})"))
+    ref = episode.talk(episode.ask(f"at({point[0]!r}, {point[1]!r})"))
     columns = view.columns
     element = columns["ref"].index(ref) if ref in columns["ref"] else 0
     right = (point[0] - columns["left"][element]) / columns["width"][element]
@@ -29,34 +29,34 @@ def pointed(env: WebEnv, point: Point) -> tuple[int, float, float]:
     return element, min(max(right, 0.0), 1.0), min(max(down, 0.0), 1.0)
 
 
-def clicked(env: WebEnv, point: Point, count: int = 1) -> WebAction:
+def clicked(episode: WebEpisode, point: Point, count: int = 1) -> WebAction:
     """Return a click, or a double click."""
-    return WebAction("double_click" if count > 1 else "click", *pointed(env, point))
+    return WebAction("double_click" if count > 1 else "click", *pointed(episode, point))
 
 
-def hovered(env: WebEnv, point: Point) -> WebAction:
+def hovered(episode: WebEpisode, point: Point) -> WebAction:
     """Return a hover, for a pointer that came to rest."""
-    return WebAction("hover", *pointed(env, point))
+    return WebAction("hover", *pointed(episode, point))
 
 
-def moved(env: WebEnv, pressed: Point, released: Point) -> WebAction:
+def moved(episode: WebEpisode, pressed: Point, released: Point) -> WebAction:
     """Return a drag from press to release, or a click where both are within STILL pixels.
 
     A release strictly inside another element becomes a drag to that element.
     """
     dx, dy = released[0] - pressed[0], released[1] - pressed[1]
     if max(abs(dx), abs(dy)) <= STILL:
-        return clicked(env, pressed)
-    element, x, y = pointed(env, pressed)
-    target, target_x, target_y = pointed(env, released)
+        return clicked(episode, pressed)
+    element, x, y = pointed(episode, pressed)
+    target, target_x, target_y = pointed(episode, released)
     if target not in (0, element) and 0 < target_x < 1 and 0 < target_y < 1:
         return WebAction("drag", element, x, y, target, target_x, target_y)
     return WebAction("drag", element, x, y, dx=dx, dy=dy)
 
 
-def scrolled(env: WebEnv, point: Point, amount: float) -> WebAction:
+def scrolled(episode: WebEpisode, point: Point, amount: float) -> WebAction:
     """Return a scroll by `amount` px, downwards if positive."""
-    return WebAction("scroll", pointed(env, point)[0], amount=round(amount))
+    return WebAction("scroll", pointed(episode, point)[0], amount=round(amount))
 
 
 def keyed(key: str, held: Sequence[str] = ()) -> WebAction | None:

@@ -28,4 +28,5 @@ def register_pages() -> None:
                 entry_point="tutelage.envs.web.environment:WebEnv",
                 vector_entry_point="tutelage.envs.web.vector:WebVectorEnv",
                 kwargs={"task": task},
+                nondeterministic=True,  # a page may depend on the time
             )

@@ -13,21 +13,7 @@ from ...console.wording import counted
 from ...errors import TutelageError
 from .actions import WebAction
 from .browser import Browser, shared
-from .environment import STEPS, Observed, Stepped, WebEnv
-
-
-def reset_many(envs: Sequence[WebEnv], seeds: Sequence[int | None]) -> list[tuple[Observed, dict[str, Any]]]:
-    """Reset environments of one browser concurrently; returns the result of each `reset`, in order."""
-    if not envs:
-        return []
-    return _browser(envs).talk([env.beginning(seed) for env, seed in zip(envs, seeds, strict=True)])
-
-
-def step_many(envs: Sequence[WebEnv], actions: Sequence[Any]) -> list[Stepped]:
-    """Step environments of one browser concurrently; returns the result of each `step`, in order."""
-    if not envs:
-        return []
-    return _browser(envs).talk([env.acting(action) for env, action in zip(envs, actions, strict=True)])
+from .environment import STEPS, Observed, WebEnv, browser_of
 
 
 class WebVectorEnv(VectorEnv[Observed, Any, np.ndarray]):
@@ -92,7 +78,7 @@ class WebVectorEnv(VectorEnv[Observed, Any, np.ndarray]):
         acting = np.flatnonzero(~over).tolist()
         rewards = np.zeros(self.num_envs)
         terminated, truncated = np.zeros(self.num_envs, np.bool_), np.zeros(self.num_envs, np.bool_)
-        stepped = step_many([self.envs[i] for i in acting], [action_list[i] for i in acting])
+        stepped = WebEnv.step_together([self.envs[i] for i in acting], [action_list[i] for i in acting])
         for i, (observation, reward, ended, cut, _) in zip(acting, stepped, strict=True):
             self._observations[i], rewards[i], terminated[i], truncated[i] = observation, reward, ended, cut
         self._begin(np.flatnonzero(over).tolist(), [None] * self.num_envs)
@@ -103,14 +89,14 @@ class WebVectorEnv(VectorEnv[Observed, Any, np.ndarray]):
         """Take a screenshot of every tab, if the render mode is `rgb_array`."""
         if self.render_mode != "rgb_array":
             return None
-        return tuple(_browser(self.envs).talk([env.episode.picture() for env in self.envs]))
+        return tuple(browser_of(self.envs).talk([env.episode.picture() for env in self.envs]))
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the tabs."""
-        _browser(self.envs).talk([env.episode.tab.close() for env in self.envs])
+        browser_of(self.envs).talk([env.episode.tab.close() for env in self.envs])
 
     def _begin(self, rows: Sequence[int], seeds: Sequence[int | None]) -> None:
-        results = reset_many([self.envs[i] for i in rows], [seeds[i] for i in rows])
+        results = WebEnv.reset_together([self.envs[i] for i in rows], [seeds[i] for i in rows])
         for i, (observation, _) in zip(rows, results, strict=True):
             self._observations[i], self._over[i] = observation, False
 
@@ -126,9 +112,3 @@ class WebVectorEnv(VectorEnv[Observed, Any, np.ndarray]):
     @staticmethod
     def _is_list(actions: Any) -> bool:
         return isinstance(actions, Sequence) and all(isinstance(action, WebAction) for action in actions)
-
-
-def _browser(envs: Sequence[WebEnv]) -> Browser:
-    if len({id(env.browser) for env in envs}) > 1:
-        raise TutelageError("expected environments of one browser, got several browsers")
-    return envs[0].browser

@@ -39,7 +39,7 @@ NEAR = 40
 def drawn(page: Page, pairs: list[Pair], tiles: bool) -> Iterable[bytes]:
     """Draw what is of one size in a page; gives what DRAW does."""
     height, width, _ = pairs[0].seen.shape
-    named = {"url": f"/atlas/{atlas(TILE)[0]}", "tile": TILE} if tiles else None
+    named = {"url": f"/atlas/{atlas(TILE).name}", "tile": TILE} if tiles else None
     data = [base64.b64encode(one.data).decode() for one in pairs]
     for text in page.evaluate(DRAW, [data, width, height, named]):
         yield base64.b64decode(text)

@@ -19,9 +19,9 @@ from tutelage.cli.main import app
 from tutelage.datasets.formats.exchange import import_store
 from tutelage.datasets.formats.foreign_rules import success_rule
 from tutelage.datasets.store import Store
+from tutelage.envs.registry import why_absent
 from tutelage.envs.success import UNKNOWN
 from tutelage.envs.suite import load_suite
-from tutelage.envs.unregistered import why_absent
 from tutelage.errors import TutelageError
 from tutelage.foreign_code.trust import trust
 from tutelage.tests.support.sources import ROOT

@@ -15,7 +15,7 @@ from tutelage.crowd.hosting.worker import WorkerEnvironments
 from tutelage.datasets.proof import ReplayResult, differences
 from tutelage.datasets.replay import Environments, prove_again, replay, replay_many
 from tutelage.datasets.schema import to_table
-from tutelage.datasets.simulation.grid_simulation import play_grid
+from tutelage.datasets.simulation.batch_simulation import play_batch
 from tutelage.datasets.simulation.simulated_crowd import crowd
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
@@ -93,7 +93,7 @@ def test_stored_observations_prove_no_other_outcome(store: Store, record: Record
 
 def test_the_kernels_prove_what_an_environment_proves() -> None:
     suite = suite_from(GRID)
-    played = play_grid(TaskEnv(suite["go"]), crowd({"careful": 1}), range(3), "grid", "")
+    played = play_batch(TaskEnv(suite["go"]), crowd({"careful": 1}), range(3), "grid", "")
     forged = [
         replace(later_rewards(played[0]), episode="forged"),
         replace(played[1], success=False, episode="f2"),

@@ -19,7 +19,7 @@ from tutelage.datasets.formats.minari.exporter import export_minari, import_mina
 from tutelage.datasets.inspection import inspect
 from tutelage.datasets.proof import is_same
 from tutelage.datasets.replay import Environments, prove_again, replay, replay_many
-from tutelage.datasets.simulation.grid_simulation import play_grid
+from tutelage.datasets.simulation.batch_simulation import play_batch
 from tutelage.datasets.simulation.simulated_crowd import crowd
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
@@ -202,7 +202,7 @@ def test_the_kernels_of_grid_worlds_judge_as_their_environment_does(rule: str) -
         }
     )
     environment = TaskEnv(made["go"])
-    episodes = play_grid(environment, crowd({"careful": 1, "hostile": 1}), range(6), "grid", "")
+    episodes = play_batch(environment, crowd({"careful": 1, "hostile": 1}), range(6), "grid", "")
     with Environments(made) as environments:
         for episode, quick in zip(episodes, replay_many(episodes, environments), strict=True):
             slow = replay(episode, environment)

@@ -103,16 +103,17 @@ def test_many_episodes_in_one_call_are_what_single_steps_give() -> None:
     generator = np.random.default_rng(2)
     lengths = [5, 1, 30]
     begins = np.concatenate(([0], np.cumsum(lengths)))
-    actions = generator.integers(0, 6, begins[-1])
-    played = environment.step_many(np.array([4, 9, 2]), begins, actions)
+    actions = generator.integers(0, 6, (begins[-1], 1))
+    played = environment.replay_many(np.array([4, 9, 2]), begins, actions.astype(float))
+    observed = played.observations
     for n, seed in enumerate((4, 9, 2)):
         seen, _ = other.reset(seed=seed)
-        assert played.missions[n] == seen["mission"]
-        assert np.array_equal(played.images[begins[n] + n], seen["image"])
+        assert observed["mission"][begins[n] + n] == seen["mission"]
+        assert np.array_equal(observed["image"][begins[n] + n], seen["image"])
         for t in range(begins[n], begins[n + 1]):
-            seen, reward, terminated, truncated, _ = other.step(int(actions[t]))
-            assert np.array_equal(played.images[t + n + 1], seen["image"])
-            assert played.directions[t + n + 1] == seen["direction"]
+            seen, reward, terminated, truncated, _ = other.step(int(actions[t, 0]))
+            assert np.array_equal(observed["image"][t + n + 1], seen["image"])
+            assert observed["direction"][t + n + 1] == seen["direction"]
             got = played.rewards[t], played.terminated[t], played.truncated[t]
             assert got == (reward, terminated, truncated)
 

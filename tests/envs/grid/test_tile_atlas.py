@@ -14,7 +14,7 @@ from tutelage.tests.support.pictures import LEVELS, Pair, every_look, played
 
 def drawn(data: bytes, tile: int) -> np.ndarray:
     """Draw tiles by what `tiles` says of its atlas: uint8 `[H, W, 3]`."""
-    sheet = np.asarray(Image.open(io.BytesIO(atlas(tile)[1])).convert("RGB")).astype(float)
+    sheet = np.asarray(Image.open(io.BytesIO(atlas(tile).png)).convert("RGB")).astype(float)
     perspective, columns, rows, x, y, direction, carried = data[:HEAD]
     looks = data[HEAD : HEAD + columns * rows]
     bits = np.unpackbits(np.frombuffer(data[HEAD + columns * rows :], np.uint8), bitorder="little")
@@ -69,6 +69,6 @@ def test_a_picture_is_a_hundred_bytes_or_so() -> None:
 
 
 def test_an_atlas_is_named_by_what_it_holds() -> None:
-    assert atlas(32)[0] != atlas(48)[0]
+    assert atlas(32).name != atlas(48).name
     assert atlas(32) == atlas(32)
-    assert atlas(32)[0].startswith("grid-32-")
+    assert atlas(32).name.startswith("grid-32-")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tutelage.envs.capabilities import HumanInput, InputQuestion
 from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.human_input import HumanInput, HumanInputReader, PageQuestion
+from tutelage.envs.web.human_input import HumanInputReader
 from tutelage.tests.envs.web.showing import PAGES, named
 
 
@@ -17,9 +18,9 @@ class Sitting:
     def __init__(self, env: WebEnv, seed: int) -> None:
         self.env, self.seed = env, seed
         self.seen, _ = env.reset(seed=seed)
-        self.person = HumanInputReader(env)
+        self.person = HumanInputReader(env.episode)
         self.actions: list[WebAction] = []
-        self.questions: list[PageQuestion] = []
+        self.questions: list[InputQuestion] = []
         self.reward, self.done = 0.0, False
         self.proof = [self.seen]
 

@@ -18,7 +18,7 @@ from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.browser import PROGRAM, Browser, find_program
 from tutelage.envs.web.devtools import DevToolsCall, TabLost
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.vector import WebVectorEnv, reset_many, step_many
+from tutelage.envs.web.vector import WebVectorEnv
 from tutelage.errors import TutelageError
 from tutelage.foreign_code.trust import trust
 from tutelage.tests.envs.web.showing import PAGES, at, named
@@ -80,14 +80,16 @@ def test_the_episode_goes_on_as_if_nothing_had_been(mortal: Browser, fault: Call
 def test_a_browser_killed_at_any_moment_of_a_step_loses_no_episode(mortal: Browser) -> None:
     envs = [WebEnv(FORM, browser=mortal) for _ in range(3)]
     for delay in (0.0, 0.003, 0.01, 0.03):
-        begun = reset_many(envs, [1, 2, 3])
+        begun = WebEnv.reset_together(envs, [1, 2, 3])
         killer = threading.Timer(delay, kill, [mortal])
         killer.start()
         until = time.monotonic() + 3
         generation, steps = mortal.generation, 0
         while mortal.generation == generation and time.monotonic() < until and steps < 25:
             steps += 1
-            acted = step_many(envs, [WebAction("type", at(begun[0][0], id="name"), text=f"x{steps}")] * 3)
+            acted = WebEnv.step_together(
+                envs, [WebAction("type", at(begun[0][0], id="name"), text=f"x{steps}")] * 3
+            )
             assert [named(one[0], "name").value for one in acted] == [f"x{steps}"] * 3
             time.sleep(0.05)
         killer.join()

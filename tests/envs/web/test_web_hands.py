@@ -21,7 +21,7 @@ def middle(one: object) -> tuple[float, float]:
 def test_a_form_is_filled_by_mouse_and_keys(opened: Opened) -> None:
     env = opened("form")
     seen, _ = env.reset(seed=1)
-    click = clicked(env, middle(named(seen, "name")))
+    click = clicked(env.episode, middle(named(seen, "name")))
     assert (click.verb, click.element) == ("click", at(seen, id="name"))
     env.step(click)
     typed = [keyed("A", ["Control"]), *map(keyed, "bob")]
@@ -38,29 +38,29 @@ def test_a_form_is_filled_by_mouse_and_keys(opened: Opened) -> None:
 def test_a_place_in_a_drawing_is_told_to_the_pixel(opened: Opened) -> None:
     env = opened("canvas")
     env.reset(seed=3)
-    assert env.step(clicked(env, (121, 89)))[1] == 1.0
+    assert env.step(clicked(env.episode, (121, 89)))[1] == 1.0
     env.reset(seed=3)
-    assert env.step(clicked(env, (126, 89)))[1] == -1.0
+    assert env.step(clicked(env.episode, (126, 89)))[1] == -1.0
 
 
 def test_a_press_and_a_release_elsewhere_are_a_drag(opened: Opened) -> None:
     env = opened("canvas")
     env.reset(seed=3)
-    drag = moved(env, (121, 89), (2, 50))
+    drag = moved(env.episode, (121, 89), (2, 50))
     assert (drag.verb, drag.dx, drag.dy) == ("drag", -119, -39)
     assert env.step(drag)[1] == 0.5
     env.reset(seed=3)
-    assert moved(env, (121, 89), (122, 91)).verb == "click"
-    assert clicked(env, (121, 89), 2).verb == "double_click"
+    assert moved(env.episode, (121, 89), (122, 91)).verb == "click"
+    assert clicked(env.episode, (121, 89), 2).verb == "double_click"
 
 
 def test_the_wheel_scrolls_what_the_pointer_is_over(opened: Opened) -> None:
     env = opened("checklist")
     before, _ = env.reset(seed=5)
     word = at(before, text="birch")
-    after, *_ = env.step(scrolled(env, middle(elements(before)[word]), 40.4))
+    after, *_ = env.step(scrolled(env.episode, middle(elements(before)[word]), 40.4))
     assert elements(before)[word].top - elements(after)[word].top == 40
-    label = hovered(env, middle(elements(after)[at(after, text="cedar")])).element
+    label = hovered(env.episode, middle(elements(after)[at(after, text="cedar")])).element
     assert elements(after)[label].tag == "LABEL"
 
 
@@ -84,6 +84,6 @@ def test_a_key_is_typed_or_pressed(key: str, held: list[str], action: WebAction 
 def test_beside_everything_there_is_the_root(opened: Opened) -> None:
     env = opened("moving")
     with pytest.raises(TutelageError, match=r"expected reset\(\) before a person points"):
-        pointed(env, (1, 1))
+        pointed(env.episode, (1, 1))
     env.reset(seed=0)
-    assert pointed(env, (150, 205)) == (0, pytest.approx(150 / 160), 1.0)
+    assert pointed(env.episode, (150, 205)) == (0, pytest.approx(150 / 160), 1.0)

@@ -17,7 +17,6 @@ from tutelage.envs.web.page_session import PageView
 from tutelage.envs.web.page_sources import find_page, miniwob_tasks
 from tutelage.envs.web.registration import web_id
 from tutelage.envs.web.tab import Tab
-from tutelage.envs.web.vector import reset_many, step_many
 from tutelage.errors import TutelageError
 from tutelage.tests.envs.web.showing import at, elements, named, play
 
@@ -213,8 +212,8 @@ def test_whatever_is_done_the_next_episode_is_as_in_a_fresh_tab(browser: Browser
 
 def test_many_tasks_are_played_at_once(browser: Browser) -> None:
     envs = [WebEnv(task, browser=browser) for task in ("click-button", "login-user", "tic-tac-toe")]
-    reset_many(envs, [1, 2, 3])
-    stepped = step_many(
+    WebEnv.reset_together(envs, [1, 2, 3])
+    stepped = WebEnv.step_together(
         envs, [WebAction("click", 3), WebAction("type", 6, text="ann"), WebAction("click", 5)]
     )
     assert named(stepped[1][0], "username").value == "ann"

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tutelage.envs.capabilities import InputQuestion
 from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.devtools import Conversation
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.human_input import PageQuestion
 from tutelage.tests.envs.web.showing import at, elements, named
 from tutelage.tests.envs.web.sitting import Sitting
 
@@ -87,7 +87,7 @@ def test_space_presses_what_has_the_focus(opened: Opened) -> None:
 def test_a_list_asks_which_of_its_options(opened: Opened) -> None:
     person = Sitting(opened("form"), 1)
     person.do("click", "colour")
-    assert person.questions == [PageQuestion("SELECT", "", ("black", "red", "green"), (0,), False)]
+    assert person.questions == [InputQuestion("SELECT", "", ("black", "red", "green"), (0,), False)]
     assert person.actions == []
     person.do("fill", text="red")
     assert person.actions == [WebAction("type", at(person.seen, id="colour"), text="red")]
@@ -99,7 +99,7 @@ def test_a_date_is_asked_for(opened: Opened) -> None:
     person = Sitting(opened("form"), 1)
     person.do("click", "day")
     person.do("fill", text="06/15/2016")
-    assert person.questions == [PageQuestion("INPUT_date")]
+    assert person.questions == [InputQuestion("INPUT_date")]
     assert named(person.seen, "day").value == "2016-06-15"
     person.do("click", "day")
     assert person.questions[-1].value == "2016-06-15"
@@ -108,7 +108,7 @@ def test_a_date_is_asked_for(opened: Opened) -> None:
 def test_a_finger_on_a_field_is_asked_for_its_text(opened: Opened) -> None:
     person = Sitting(opened("form"), 1)
     person.do("tap", "name")
-    assert person.questions == [PageQuestion("INPUT_text", "nobody")]
+    assert person.questions == [InputQuestion("INPUT_text", "nobody")]
     person.do("fill", text="bob")
     assert [one.verb for one in person.actions] == ["click", "type"]
     assert named(person.seen, "name").value == "bob"

@@ -8,7 +8,7 @@ import pytest
 from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.browser import Browser
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.vector import WebVectorEnv, reset_many, step_many
+from tutelage.envs.web.vector import WebVectorEnv
 from tutelage.errors import TutelageError
 from tutelage.tests.envs.web.showing import PAGES, at
 
@@ -19,12 +19,12 @@ def test_tabs_together_show_what_each_shows_alone(browser: Browser) -> None:
     tasks = [FORM, CHECKLIST, CANVAS]
     alone = [WebEnv(one, browser=browser) for one in tasks]
     together = [WebEnv(one, browser=browser) for one in tasks]
-    begun = reset_many(together, [4, 5, 6])
+    begun = WebEnv.reset_together(together, [4, 5, 6])
     assert begun == [env.reset(seed=seed) for env, seed in zip(alone, (4, 5, 6), strict=True)]
     for place in (2, 5, 3, 6):
         actions = [WebAction("click", place), WebAction("type", place, text="x"), WebAction("hover", place)]
         expected = [env.step(action) for env, action in zip(alone, actions, strict=True)]
-        assert step_many(together, actions) == expected
+        assert WebEnv.step_together(together, actions) == expected
 
 
 def test_a_vector_begins_the_next_episode_by_itself(browser: Browser) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tutelage.envs.capabilities import HumanInput
 from tutelage.envs.web.browser import Browser
 from tutelage.envs.web.environment import WebEnv
-from tutelage.envs.web.human_input import HumanInput
 from tutelage.tests.envs.web.showing import PAGES
 from tutelage.tests.envs.web.sitting import Sitting
 

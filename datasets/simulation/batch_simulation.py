@@ -1,0 +1,120 @@
+"""The simulated crowd in environments that `capabilities.Simulates`: many episodes a call, then proven."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from gymnasium.spaces import Discrete
+
+from ...envs.capabilities import ReplaysMany, SimulatedEpisodes, Simulates, plain
+from ...envs.task import Task
+from ...envs.task_env import TaskEnv
+from ...envs.task_spec import class_of
+from ..replay import replay_batch
+from ..trajectory import CONTROLLERS, Trajectory
+from ..versions import versions_of
+
+if TYPE_CHECKING:
+    from .profiles import SimulatedDemonstrator
+
+
+def simulates(task: Task) -> bool:
+    """Return whether a task's environment simulates whole episodes of the expert that the task names."""
+    made_by = class_of(task)
+    return (
+        made_by is not None
+        and issubclass(made_by, Simulates)
+        and issubclass(made_by, ReplaysMany)
+        and made_by.simulated_expert() == task.expert
+        and not task.fps
+        and task.max_steps is None
+    )
+
+
+def play_batch(
+    environment: TaskEnv,
+    people: Sequence[SimulatedDemonstrator],
+    seeds: Sequence[int],
+    suite: str,
+    started: str,
+) -> list[Trajectory]:
+    """Play the episodes of `seeds`, the demonstrators in turn, and prove each by replay.
+
+    The random numbers of an episode are a function of its demonstrator's name, the task and the seed.
+    """
+    players = [people[seed % len(people)] for seed in seeds]
+    actions, times, starts = _simulate(environment, players, np.array(seeds))
+    task, versions = environment.task, versions_of(environment)
+    bare = [
+        Trajectory(
+            suite=suite,
+            task=task.id,
+            env=task.env,
+            kwargs=dict(task.kwargs),
+            seed=seed,
+            demonstrator=player.name,
+            kind=player.kind,
+            actions=actions[start:end],
+            rewards=np.zeros(end - start),
+            times_ms=times[start:end],
+            controllers=np.full(end - start, CONTROLLERS.index(player.controller), np.int8),
+            frames=np.arange(end - start, dtype=np.int32),
+            terminated=False,
+            truncated=False,
+            success=False,
+            digest=bytes(16),
+            versions=versions,
+            started=started,
+        )
+        for player, seed, start, end in zip(players, seeds, starts[:-1], starts[1:], strict=True)
+        if end > start
+    ]
+    return _fill_from_replay(bare, environment)
+
+
+def _simulate(
+    environment: TaskEnv, players: Sequence[SimulatedDemonstrator], seeds: np.ndarray
+) -> SimulatedEpisodes:
+    bare = plain(environment.env, Simulates)
+    assert bare is not None
+    profiles = np.array(
+        [
+            (
+                profile.slip,
+                profile.give_up,
+                profile.against,
+                profile.misread,
+                profile.reaction_ms,
+                profile.reaction_spread,
+            )
+            for profile in (player.profile for player in players)
+        ]
+    )
+    name_hashes = [zlib.crc32(f"{player.name}/{environment.task.id}".encode()) for player in players]
+    random_seeds = (np.array(name_hashes, np.uint64) << np.uint64(32)) ^ seeds.astype(np.uint64)
+    bound = [int(binding.action[0]) for binding in environment.controls().bindings]
+    space = environment.action_space
+    if not bound and isinstance(space, Discrete):  # people click on the picture
+        bound = list(range(int(space.start), int(space.start + space.n)))
+    return bare.simulate(profiles, np.unique(bound), random_seeds, seeds)
+
+
+def _fill_from_replay(bare: list[Trajectory], environment: TaskEnv) -> list[Trajectory]:
+    """Fill in rewards, ends and digest from a replay: the proof that seeds and actions suffice."""
+    return [
+        replace(
+            trajectory,
+            rewards=result.rewards,
+            terminated=result.terminated,
+            truncated=result.truncated,
+            success=result.success,
+            digest=result.digest,
+            infos=result.infos or {},
+            notes="" if result.terminated or result.truncated else "walked away",
+        )
+        for trajectory, result in zip(bare, replay_batch(bare, environment), strict=True)
+    ]
