@@ -5,13 +5,13 @@ the capability if its class has the methods. What is gained:
 
 ReplaysMany    fast proofs, imports and inspection; observations are replayed when a batch needs them
 Simulates      fast simulated crowds
-Snapshots      undo, and a seek while looking at an episode, without a replay from the start
+Snapshots      stepping back while looking at an episode, without a replay from the start
 StepsTogether  concurrent episodes in evaluation, for environments that wait (a browser, a simulator)
 ReadsInput     people use mouse, touch and keyboard on the picture itself, instead of bound keys
-DrawsTiles     pictures are sent as cell codes and drawn by the page
+DrawsTiles     pictures are sent as cell codes and drawn by the page; for grids like ours
 
 Wrappers change what an environment says, so an environment within wrappers has none but ReadsInput and
-DrawsTiles. `tests/support/counter_env.py` implements each in a few lines.
+DrawsTiles. `tests/support/counter_env.py` implements all but the last in a few lines each.
 """
 
 from __future__ import annotations
