@@ -206,17 +206,16 @@ def store(tmp_path: Path, toys: Suite) -> Store:
 
 
 _LONG = (
-    *("test_docs", "test_story", "test_spreading", "test_study_ends", "test_web_tasks", "test_web_miniwob"),
-    *(
-        "test_miniwob_by_hand",
-        "test_fuzz_messages",
-        "test_hostile",
-        "test_fuzz_files",
-        "test_behavior_cloning",
-    ),
-    *("test_crash", "test_another_browser", "test_judges", "test_way_faults", "test_faults", "test_minari"),
-    *("test_web_whatever_hands_do", "test_web_crash", "test_deployment", "test_stopping", "test_workers"),
+    *("test_docs", "test_demo", "test_library", "test_expertise_models", "test_fuzz_files"),
+    *("test_behavior_cloning", "test_parallel", "test_story", "test_failures", "test_web_miniwob"),
+    *("test_own_package", "test_packaging", "test_foreign_environments", "test_store_claims"),
+    *("test_page_policy", "test_study_ends", "test_miniwob_by_hand", "test_hostile", "test_minari"),
+    *("test_crash", "test_edit_crashes", "test_self_imitation", "test_dashboard", "test_pay"),
+    *("test_study", "test_report_page", "test_deployment", "test_terminal", "test_own_actor"),
+    *("test_parallel_rollout", "test_web_whatever_hands_do", "test_web_crash", "test_another_browser"),
+    *("test_web_environment", "test_full_disk", "test_fuzz_messages", "test_odd_environments"),
 )
+"""The files that take longest, in this order."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -99,7 +99,7 @@ def _simulate(
     bound = [int(binding.action[0]) for binding in environment.controls().bindings]
     space = environment.action_space
     if not bound and isinstance(space, Discrete):  # people click on the picture
-        bound = list(range(int(space.start), int(space.start + space.n)))
+        bound = [int(space.start) + index for index in range(int(space.n))]
     return bare.simulate(profiles, np.unique(bound), random_seeds, seeds)
 
 

@@ -265,7 +265,7 @@ def test_patches_hold_every_pixel_once() -> None:
 
 def test_pages_of_tasks_without_data_are_seen_as_all_pages_are() -> None:
     columns = {"click": page_columns(False, 4)}
-    web = Task("elsewhere", "tutelage/web.elsewhere-v0")
+    web = Task("elsewhere", "tutelage/web.click-button-v0")
     fitted = Encoding.fit(columns, [web, Task("cartpole", "CartPole-v1")])
     assert fitted.interface("elsewhere") == fitted.interface("click")
     assert Encoding.from_dict(fitted.to_dict()) == fitted
