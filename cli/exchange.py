@@ -11,6 +11,7 @@ from ..console.progress import counting
 from ..console.terminal import SafeConsole
 from ..errors import TutelageError
 from .json_output import print_json
+from .named_objects import trusting
 
 console = SafeConsole()
 
@@ -24,20 +25,31 @@ def _formats(incomplete: str) -> list[str]:
 def export_(
     folder: Annotated[Path, typer.Argument(help="A store: the folder that demonstrations are kept in.")],
     to: Annotated[
-        str, typer.Option(help="minari, lerobot, csv, npz, robomimic or rlds.", autocompletion=_formats)
+        str,
+        typer.Option(
+            help="minari, lerobot, csv, npz, robomimic, rlds, or package.module:Object.",
+            autocompletion=_formats,
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
 ) -> None:
     """Write a store in another project's format, and say what that format cannot hold."""
     from ..datasets.folder_kinds import EXPORT, OTHER, expect_place
-    from ..datasets.formats.exchange import export_store
+    from ..datasets.formats.exchange import export_store, own_format
     from ..datasets.store import Store
 
     expect_place(out, EXPORT, OTHER)  # formats that make folders in it say more
-    store = Store.open(folder)
-    with counting("writing", len(store)) as advance:
-        report = export_store(store, to, out, advance)
+    trusting([to])
+    if (own := own_format(to)) is not None:
+        from ..api.store import Store as EpisodeStore
+        from ..datasets.formats.own_format import export_own
+
+        report = export_own(own, EpisodeStore.open(folder), out)
+    else:
+        store = Store.open(folder)
+        with counting("writing", len(store)) as advance:
+            report = export_store(store, to, out, advance)
     if as_json:
         print_json("export", {"store": folder, "to": to, "out": out, "report": report})
     else:
@@ -50,12 +62,14 @@ def import_(
         list[str],
         typer.Argument(
             metavar="[FORMAT] FOLDER",
-            help="minari, lerobot or miniwob-turk (other files go through minari); what to read.",
+            help="minari, lerobot, miniwob-turk or package.module:Object; what to read.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The store to write to.")],
     origin: Annotated[str, typer.Option("--from", help="The format, if not the first word.")] = "",
-    suite: Annotated[str, typer.Option(help="Suite whose tasks are wanted, of web pages.")] = "",
+    suite: Annotated[
+        str, typer.Option(help="Suite of the tasks: of web pages, and for a format of your own.")
+    ] = "",
     changed: Annotated[
         bool,
         typer.Option(
@@ -68,14 +82,14 @@ def import_(
 ) -> None:
     """Read another project's demonstrations into a store; observations are kept unless replay proves them.
 
-    Files of other formats (robomimic's HDF5, CSV, npz) become a Minari dataset first: ten lines of Python, in
-    docs/demonstrations.md.
+    Files of other formats are read by a function of yours: ten lines of Python, see docs/extend.md.
     """
     from ..datasets.folder_kinds import STORE, expect_place
     from ..datasets.formats.exchange import count_episodes, import_store
 
     expect_place(out, STORE)
     name, folder = _format_and_folder(source, origin)
+    trusting([name])
     with counting("reading", count_episodes(folder, name) or None) as advance:
         lines = import_store(folder, name, out, advance, suite=suite, keep_changed=changed)
     if as_json:

@@ -23,7 +23,7 @@ from ..files.finite_json import exact_json, json_text
 from .own_modules import remedy_for
 from .trust import trusts_module, untrusted
 
-EXPERTS, ACTORS, SUITES = (f"tutelage.{name}" for name in ("experts", "actors", "suites"))
+EXPERTS, ACTORS, SUITES, FORMATS = (f"tutelage.{name}" for name in ("experts", "actors", "suites", "formats"))
 """The groups of entry points that are looked at."""
 
 FORM = "package.module:Object"

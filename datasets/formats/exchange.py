@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from ...envs.suite import load_suite
 from ...errors import TutelageError, nearest
 from ...files.safe_tree import refuse_link
+from ...foreign_code.objects import FORM, ObjectSpec, entry_points, is_object_text, parse_text
+from ...foreign_code.objects import FORMATS as OWN_FORMATS
 from ..recorded_only import FORMATS as RECORDED_FORMATS
 from ..recorded_only import expect_environments
 from ..store import Progress, Store
@@ -21,8 +23,8 @@ FORMATS = ("minari", "lerobot", "csv", "npz", "robomimic", "rlds")
 """Formats that a store can be exported to."""
 SOURCES = ("minari", "lerobot", "miniwob-turk")
 """Formats that can be imported into a store."""
-THROUGH_MINARI = "docs/demonstrations.md#from-other-files-through-minari"
-"""Documentation of importing any other format through Minari."""
+OWN = "docs/extend.md#formats"
+"""Documentation of reading and writing any other format."""
 
 
 def export_store(store: Store, to: str, out: Path, progress: Progress | None = None) -> list[str]:
@@ -53,8 +55,19 @@ _EXPORTERS = {
 }
 
 
+def own_format(name: str) -> ObjectSpec | None:
+    """Return the object of another package that a format's name means; None for one of ours, or none."""
+    if name in (*FORMATS, *SOURCES):
+        return None
+    if is_object_text(name):
+        return parse_text(name, "a format")
+    return ObjectSpec(name) if name in entry_points(OWN_FORMATS) else None
+
+
 def count_episodes(source: Path, origin: str) -> int:
     """Return the number of episodes that an import will read, 0 where it is unknown beforehand."""
+    if own_format(origin) is not None:
+        return 0
     _check_format(origin, SOURCES)
     if origin != "miniwob-turk":
         return 0
@@ -74,11 +87,20 @@ def import_store(
 ) -> list[str] | list[Census]:
     """Read another format into a store at `out`; return what was read and which decisions were made.
 
-    `suite` names the suite with the tasks to import, for a format without one (miniwob-turk). `keep_changed`
-    imports episodes of tutelage's exports that were changed since their export, under new ids.
+    `suite` names the suite with the tasks to import, for a format without one (miniwob-turk, one of another
+    package). `keep_changed` imports episodes of tutelage's exports that were changed since their export,
+    under new ids.
     """
-    _check_format(origin, SOURCES)
     refuse_link(out)
+    if (own := own_format(origin)) is not None:
+        from .own_format import import_own
+
+        if keep_changed:
+            raise TutelageError(f"expected no --changed with {own.name}, which tutelage does not export")
+        if not suite:
+            raise TutelageError(f"expected --suite SUITE with {own.name}: the tasks of its episodes")
+        return import_own(own, str(source), out, load_suite(suite), progress)
+    _check_format(origin, SOURCES)
     if origin == "miniwob-turk":
         if keep_changed:
             raise TutelageError("expected no --changed with miniwob-turk, which tutelage does not export")
@@ -102,7 +124,7 @@ def _check_format(name: str, formats: tuple[str, ...]) -> None:
     near = nearest(name, formats)
     if formats is SOURCES and not near:
         raise TutelageError(
-            f"expected a format that is read ({', '.join(SOURCES)}), got {name!r}; make a Minari dataset of "
-            f"those files, in ten lines of Python, and import that: see {THROUGH_MINARI}"
+            f"expected a format that is read ({', '.join(SOURCES)}), got {name!r}; write a function that "
+            f"reads those files, and name it, {FORM}: see {OWN}"
         )
-    raise TutelageError(f"expected a format ({', '.join(formats)}), got {name!r}{near}")
+    raise TutelageError(f"expected a format ({', '.join(formats)}) or {FORM}, got {name!r}{near}")

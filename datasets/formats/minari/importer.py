@@ -14,14 +14,15 @@ from ....envs.admission import admit_all
 from ....envs.spaces import leaves
 from ....envs.success import SuccessRule
 from ....envs.suite import Suite, suite_from
-from ....envs.task import RECORD, Task
+from ....envs.task import Task
 from ....envs.task_env import ACTION
 from ....errors import TutelageError
 from ....foreign_code.trust import Untrusted
 from ...recorded_only import recorded_only
 from ...replay import Environments, prove_again
-from ...trajectory import CONTROLLERS, Trajectory, digest_of
+from ...trajectory import Trajectory
 from ..facts import join_actions, unnest
+from ..foreign_episode import ForeignEpisode
 from ..foreign_rules import success_rule
 from .limits import read_along
 
@@ -128,33 +129,21 @@ def _trajectory(
     action_casts: dict[str, str] = {}
     actions = join_actions(unnest(dataset.action_space, episode.actions, casts=action_casts))
     rewards = np.asarray(episode.rewards, np.float64)
-    steps = len(rewards)
-    ends = bool(episode.terminations[-1]), bool(episode.truncations[-1])
-    infos = _infos(task.success, episode.infos or {}, steps)
-    controller = {"person": "person", "expert": "expert"}.get(kind, "policy")
-    return Trajectory(
-        suite=suite.name,
-        task=task.id,
-        env=task.env,
-        kwargs=task.kwargs,
-        seed=int(seed) if seed is not None else RECORD.start + int(episode.id),
+    foreign = ForeignEpisode(
+        episode=f"{_plain_name(dataset.id)}-{int(episode.id)}",
+        number=int(episode.id),
         demonstrator=dataset.id,
         kind=kind,
-        actions=actions,
-        casts=casts | ({ACTION: next(iter(action_casts.values()))} if action_casts else {}),
-        rewards=rewards,
-        times_ms=np.zeros(steps, np.int32),
-        controllers=np.full(steps, CONTROLLERS.index(controller), np.int8),
-        frames=np.zeros(steps, np.int32),
-        terminated=ends[0],
-        truncated=ends[1],
-        success=task.success.judge(rewards, *ends, infos) if any(ends) else task.success.outcome(False),
-        infos=infos,
-        digest=digest_of(observations, rewards, *ends),
         observations=observations,
-        episode=f"{_plain_name(dataset.id)}-{int(episode.id)}",
-        notes="" if seed is not None else "seed unknown",
+        actions=actions,
+        rewards=rewards,
+        terminated=bool(episode.terminations[-1]),
+        truncated=bool(episode.truncations[-1]),
+        infos=_infos(task.success, episode.infos or {}, len(rewards)),
+        casts=casts | ({ACTION: next(iter(action_casts.values()))} if action_casts else {}),
+        seed=None if seed is None else int(seed),
     )
+    return foreign.trajectory(task, suite.name)
 
 
 def _infos(rule: SuccessRule, infos: Mapping[str, Any], steps: int) -> dict[str, np.ndarray]:
