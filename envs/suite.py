@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import TutelageError, brief, nearest
 from ..files.bounded_files import parse_yaml, read_yaml
+from ..files.schema_errors import explain
 from ..foreign_code.objects import parse_object
 from ..foreign_code.own_modules import note_suite_folder
 from ..foreign_code.trust import is_installed_extension, trust, trusts_module
@@ -88,9 +89,6 @@ class _Suite(BaseModel):
     families: list[Any] = []
     tasks: list[_Task] = Field(min_length=1)
     evaluation: _Evaluation = _Evaluation()
-
-
-_MODELS: dict[str, type[BaseModel]] = {"tasks": _Task, "evaluation": _Evaluation, "pace": _Pace}
 
 
 def load_suite(name_or_path: str | Path, rules: Mapping[str, str] | None = None) -> Suite:
@@ -309,15 +307,4 @@ def _explain(error: ValidationError) -> str:
         if not inside:
             return f"expected pace turn or {{fps: ..., idle: ...}}, got {brief(first['input'])}"
         first = inside[0]
-    names = [part for part in first["loc"] if part not in ("str", "_Pace")]
-    place = ".".join(str(part) for part in names)
-    if first["type"] == "extra_forbidden":
-        parents = [part for part in names[:-1] if isinstance(part, str)]
-        model = _MODELS[parents[-1]] if parents else _Suite
-        allowed = list(model.model_fields)
-        key = str(names[-1])
-        return f"unknown key {place!r}; allowed: {', '.join(allowed)}{nearest(key, allowed)}"
-    if first["type"] == "missing":
-        return f"missing key {place!r}; add it"
-    message = re.sub(r" or instance of _\w+", "", first["msg"])
-    return f"at {place!r}: {message[0].lower()}{message[1:]}, got {brief(first['input'])}"
+    return explain(first, _Suite)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, TypeAdapter, ValidationError
 
 from ...errors import TutelageError, nearest
+from ...files.schema_errors import message_of
 
 LARGEST = 4096
 """Largest message of a page, in bytes."""
@@ -194,4 +195,4 @@ def _explain(first: Any) -> str:
     if first["type"] == "json_invalid":
         return "expected a message in JSON, got something else"
     place = ".".join(str(part) for part in first["loc"][1:]) or "the message"
-    return f"expected another message: at {place}, {first['msg'][:1].lower()}{first['msg'][1:]}"
+    return f"expected another message: at {place}, {message_of(first)}"

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from ...console.wording import counted
 from ...envs.keys.controls import Controls
-from ...errors import TutelageError, brief, nearest
+from ...errors import TutelageError, nearest
 from ...files.bounded_files import parse_yaml, read_yaml
+from ...files.schema_errors import explain
 from .study import Study
 from .study_checks import mistakes, rehearse_study
 
@@ -73,7 +73,7 @@ def study_from(document: Any, folder: Path = Path()) -> tuple[Study | None, list
     try:
         study = Study.model_validate(sections)
     except ValidationError as error:
-        messages = [_explain(complaint) for complaint in error.errors()]
+        messages = [explain(complaint, Study) for complaint in error.errors()]
         broken = {str(complaint["loc"][0]) for complaint in error.errors()}
         # valid sections are checked too: every problem is reported at once
         valid = {key: value for key, value in sections.items() if key not in broken}
@@ -101,40 +101,3 @@ def _format_problems(wrong: list[str]) -> str:
     if len(wrong) == 1:
         return wrong[0]
     return f"{counted(len(wrong), 'thing')} to mend:\n" + "\n".join(f"  {problem}" for problem in wrong)
-
-
-def _explain(error: Any) -> str:
-    """Convert a pydantic error to our form: place, expected, got, nearest."""
-    place = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        allowed = _allowed(error["loc"][:-1])
-        key = str(error["loc"][-1])
-        return f"unknown key {place!r}; allowed: {', '.join(allowed)}{nearest(key, allowed)}"
-    if error["type"] == "missing":
-        return f"missing key {place!r}; add it"
-    message = re.sub(r"^Value error, ", "", error["msg"])
-    got = (
-        ""
-        if ", got " in message or isinstance(error["input"], dict | list)
-        else f", got {brief(error['input'])}"
-    )
-    return f"at {place!r}: {message[0].lower()}{message[1:]}{got}"
-
-
-def _allowed(place: tuple[str | int, ...]) -> list[str]:
-    """List the keys of the section at a place."""
-    model: Any = Study
-    for part in place:
-        if isinstance(part, int) or not (isinstance(model, type) and issubclass(model, BaseModel)):
-            continue
-        fields = {key.alias or name: key for name, key in model.model_fields.items()}
-        model = _model_in(fields[part].annotation) if part in fields else model
-    return [key.alias or name for name, key in model.model_fields.items()]
-
-
-def _model_in(annotation: Any) -> Any:
-    """Return the model within `Model | None`, `tuple[Model, ...]` or `dict[str, Model]`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    inside = [_model_in(part) for part in getattr(annotation, "__args__", ())]
-    return next((model for model in inside if model is not None), None)
