@@ -96,6 +96,35 @@ def test_its_expert_wrapper_and_judge_play_train_and_are_measured(tutelage: Type
     assert door["impatient"]["success"]["estimate"] == 0.0
 
 
+ROAD = """
+import json, sys
+import tutelage as tt
+import corridors.players
+
+if __name__ == "__main__":  # worker processes import this file
+    suite = tt.load_suite("corridors")
+    store = tt.simulate(suite, "by-python", 12, tasks=["door"], who=["expert", "careful"], workers=2)
+    run = tt.train(store, "by-python-run", steps=3, size=1, batch_steps=32, window=4, select_episodes=2)
+    actors = [run, "expert", "corridor-steady", corridors.players.Steady(name="impatient", patience=1)]
+    result = tt.evaluate(suite, actors, episodes=4, workers=2)
+    print(json.dumps({"episodes": len(store), "rows": result.table().to_pandas().to_dict("records")}))
+"""
+
+
+def test_by_python_it_goes_the_same_road(tutelage: Typed, python: Path, place: Path) -> None:
+    (place / "road.py").write_text(ROAD)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment.pop("TUTELAGE_TRUST", None)
+    done = subprocess.run(
+        [python, "-P", "road.py"], cwd=place, env=environment, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = json.loads(done.stdout.strip().splitlines()[-1])
+    assert said["episodes"] == 12
+    rows = {row["actor"]: row for row in said["rows"]}
+    assert set(rows) >= {"policy", "expert", "steady", "impatient"}
+
+
 def test_a_store_that_mentions_it_refuses_in_one_line_until_it_is_trusted(tutelage: Typed) -> None:
     tutelage("simulate", "corridors", "-o", "some", "-n", 2, "--task", "door")
     done = tutelage("inspect", "some", status=2)
