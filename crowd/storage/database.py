@@ -23,7 +23,7 @@ from .row_checksums import read_json, seal_writes
 _SERVER_SETTINGS = {
     "synchronous_commit": "on",  # acknowledged means on disk, whatever the server's configuration says
     # a machine that stalls in a transaction must not block the others' seats for hours
-    "idle_in_transaction_session_timeout": "5s",
+    "idle_in_transaction_session_timeout": "15s",
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",

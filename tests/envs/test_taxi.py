@@ -6,10 +6,11 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.envs.toy_text.taxi import TaxiEnv as GymnasiumTaxi
-from tutelage.datasets.replay import is_grid
+from tutelage.envs.capabilities import ReplaysMany
 from tutelage.envs.experts import make_expert
 from tutelage.envs.suite import load_suite
 from tutelage.envs.task_env import TaskEnv
+from tutelage.envs.task_spec import supports
 from tutelage.envs.taxi import (
     ABOARD,
     EAST,
@@ -66,7 +67,7 @@ def test_the_registered_id_ends_after_two_hundred_steps_and_tells_the_mask() -> 
 def test_a_bare_id_has_keys_names_a_rule_and_an_expert() -> None:
     (task,) = load_suite(TAXI_ID)
     environment = TaskEnv(task)
-    assert (task.success.text, task.fps, is_grid(task)) == ("terminated", None, False)
+    assert (task.success.text, task.fps, supports(task, ReplaysMany)) == ("terminated", None, False)
     assert environment.action_names == ("south", "north", "east", "west", "pick up", "drop off")
     assert environment.controls().action(["Space"]) == (4.0,)
     assert make_expert(load_suite("first-steps")["taxi"], environment)

@@ -34,8 +34,16 @@ def ledger(journal: Journal) -> StudyDatabase:
 
 
 @pytest.fixture
-def payments(server: ProlificServer, journal: Journal, ledger: StudyDatabase) -> Iterator[Make]:
-    with closing(ProlificClient(TOKEN, server.address, timeout=1.0, attempts=1)) as client:
+def answer_seconds() -> float:
+    """How long Prolific may take to answer: long, since a busy machine is no fault of its."""
+    return 30.0
+
+
+@pytest.fixture
+def payments(
+    server: ProlificServer, journal: Journal, ledger: StudyDatabase, answer_seconds: float
+) -> Iterator[Make]:
+    with closing(ProlificClient(TOKEN, server.address, timeout=answer_seconds, attempts=1)) as client:
 
         def make(**section: Any) -> Payments:
             return Payments(ledger, journal, client, recruiting(server, **section), "pilot")

@@ -24,6 +24,12 @@ FORK_SERVER = multiprocessing.get_context("forkserver")
 FORK_SERVER.set_forkserver_preload(["tutelage.tests.support.settling"])
 
 
+@pytest.fixture
+def answer_seconds() -> float:
+    """Calls that hang end soon; any call that ends without an answer is made again."""
+    return 1.0
+
+
 def until_settled(payments: Payments, spoil: Callable[[int], None] = lambda _: None) -> str:
     """Settle again and again, with hours between, until it is over or a week has passed."""
     result = "waiting"

@@ -208,7 +208,7 @@ def test_prolifics_answers_are_reconciled_with_the_ledger(
     place, other = finish(ledger, server.join(1)), finish(ledger, server.join(2), "bob")
     place.status, place.bonuses = "APPROVED", [75]  # by somebody's hand, on Prolific's page
     record_by_hand(ledger, "pilot", "bob", "bonus", "paid", "at Prolific, by hand", NOW)
-    with closing(ProlificClient(TOKEN, server.address, timeout=1.0, attempts=1)) as client:
+    with closing(ProlificClient(TOKEN, server.address, timeout=30.0, attempts=1)) as client:
         lines = reconcile(ledger, client, "pilot", NOW)
         assert lines == ["bob: a bonus of 0.75 GBP is paid in the ledger, and Prolific shows none"]
         assert states(ledger, "bonus")[-1] == ("paid", "seen at Prolific")

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tutelage.datasets.replay import is_grid
 from tutelage.datasets.simulation.simulated_crowd import crowd, simulate
 from tutelage.datasets.store import Store
-from tutelage.envs.batch import steps_together
+from tutelage.envs.capabilities import ReplaysMany, StepsTogether
 from tutelage.envs.experts import make_expert
 from tutelage.envs.preflight import try_out
 from tutelage.envs.success import SuccessRule
 from tutelage.envs.suite import Suite, load_suite, suite_from
 from tutelage.envs.task import Task
 from tutelage.envs.task_env import TaskEnv
+from tutelage.envs.task_spec import supports
 from tutelage.errors import EnvironmentFailure, TutelageError
 from tutelage.foreign_code.trust import VARIABLE, Untrusted, trust, trusts_path
 from tutelage.tests.support import own_objects
@@ -183,11 +183,11 @@ def test_wrappers_decide_what_an_episode_is() -> None:
 
 def test_no_fast_path_is_taken_for_a_wrapped_task() -> None:
     grid, page = Task("grid", "tutelage/GoTo-v0"), Task("page", "tutelage/web.click-test-v0")
-    assert is_grid(grid)
-    assert steps_together(page)
+    assert supports(grid, ReplaysMany)
+    assert supports(page, StepsTogether)
     around = ["gymnasium.wrappers:OrderEnforcing"]
-    assert not is_grid(replace(grid, wrappers=around))
-    assert not steps_together(replace(page, wrappers=around))
+    assert not supports(replace(grid, wrappers=around), ReplaysMany)
+    assert not supports(replace(page, wrappers=around), StepsTogether)
 
 
 def test_a_simulated_crowd_plays_wrapped_and_is_proven_by_replay(tmp_path: Path) -> None:
