@@ -7,12 +7,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constrain
 TORCH := torch==2.13.0
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 SPREAD := -n 4 --dist loadfile --no-loadscope-reorder
+# other interpreters: on the path, or of pyenv
+PYTHONS ?= $(foreach version,3.12 3.13 3.14,$(or $(firstword $(wildcard $(HOME)/.pyenv/versions/$(version).*/bin/python)), \
+  $(shell command -v python$(version) 2>/dev/null)))
 export PYTHONUNBUFFERED = 1
 # hundreds of processes are started by the tests: none should compile the package anew
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types kernels programs exam newest soak bench audit docs site clean
+.PHONY: help demo test lint types kernels programs exam newest pythons soak bench audit docs site clean
 
 help:  ## list these verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -52,6 +55,18 @@ newest: .venv/newest/made  ## the tests of tasks and demonstrations against the 
 	@.venv/newest/bin/python -c 'import gymnasium; print("gymnasium", gymnasium.__version__)'
 	OMP_NUM_THREADS=1 .venv/newest/bin/python -m pytest $(SPREAD) -m "not soak and not exam" \
 	  --ignore=tests/envs/web tests/envs tests/datasets
+
+pythons:  ## the tests of tasks, demonstrations and files under each other Python that is found (3.12, 3.13, 3.14), without PyTorch
+	@for python in $(PYTHONS); do \
+	  version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])') && place=.venv/py$$version && \
+	  echo "== Python $$version" && $$python -m venv $$place && \
+	  $$place/bin/python -m pip --disable-pip-version-check install -qq -c constraints.txt pip setuptools wheel && \
+	  $$place/bin/python -m pip --disable-pip-version-check install -qq -c constraints.txt --no-build-isolation \
+	    -e '.[crowd,babyai,box2d,minari,postgres,s3,study]' 'moto[server]' hypothesis pandas psutil pytest pytest-timeout pytest-xdist && \
+	  OMP_NUM_THREADS=1 $$place/bin/python -m pytest $(SPREAD) -m "not soak and not exam and not alone" --ignore=tests/envs/web \
+	    $$(grep -rlE --include='test_*.py' 'tutelage\.(agents|api)|import torch|import tutelage as' tests/envs tests/files tests/datasets | sed 's/^/--ignore=/') \
+	    tests/envs tests/files tests/datasets || exit 1; \
+	done
 
 soak: .venv/installed-dev programs  ## kill recorders and studies 200 times each, take databases away, fuzz for long
 	TUTELAGE_EXPLORE=1 $(BIN)/pytest -m "soak or not (exam or alone)" --timeout 3600
