@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 PICTURES = Path(__file__).parent / "pictures"
-SIZE = {"width": 1080, "height": 720}
+SIZE: ViewportSize = {"width": 1080, "height": 720}
 FLAGS = ["--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
 TURNS = ("ArrowLeft", "ArrowRight", "ArrowRight", "ArrowLeft")
 

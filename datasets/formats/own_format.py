@@ -122,7 +122,7 @@ class _Reader:
             if episode.seed is not None:
                 trajectory = prove_again(trajectory, self._environments, dict(episode.observations))
             self._unseeded += episode.seed is None
-            self._stored += trajectory.observations is not None
+            self._stored += episode.seed is not None and trajectory.observations is not None
             self._changed += bool(trajectory.casts)
             yield trajectory
             if progress:

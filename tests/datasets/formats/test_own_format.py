@@ -44,8 +44,8 @@ def test_episodes_are_proven_where_their_seed_is_known(tmp_path: Path) -> None:
     assert store.verify() == []
     assert lines == [
         "somewhere: 3 episodes added.",
-        "1 episode without a seed: the number stands for one.",
-        "Replay did not prove 2 episodes, so their observations are stored.",
+        "1 episode without a seed: the number stands for one, and observations are stored.",
+        "Replay did not prove 1 episode, so its observations are stored.",
     ]
     again, lines = imported(tmp_path, record | {"seed": 3})
     assert len(again) == 3
