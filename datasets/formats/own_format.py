@@ -132,7 +132,8 @@ class _Reader:
         sentences = []
         if self._unseeded:
             sentences.append(
-                f"{counted(self._unseeded, 'episode')} without a seed: the number stands for one."
+                f"{counted(self._unseeded, 'episode')} without a seed: the number stands for one, and "
+                "observations are stored."
             )
         if self._changed:
             sentences.append(
