@@ -62,7 +62,7 @@ pythons:  ## the tests of tasks, demonstrations and files under each other Pytho
 	  echo "== Python $$version" && $$python -m venv $$place && \
 	  $$place/bin/python -m pip --disable-pip-version-check install -qq -c constraints.txt pip setuptools wheel && \
 	  $$place/bin/python -m pip --disable-pip-version-check install -qq -c constraints.txt --no-build-isolation \
-	    -e '.[crowd,babyai,box2d,minari,postgres,s3,study]' 'moto[server]' hypothesis pandas psutil pytest pytest-timeout pytest-xdist && \
+	    -e '.[crowd,babyai,box2d,minari,postgres,s3,study,web]' 'moto[server]' hypothesis pandas psutil pytest pytest-timeout pytest-xdist && \
 	  OMP_NUM_THREADS=1 $$place/bin/python -m pytest $(SPREAD) -m "not soak and not exam and not alone" --ignore=tests/envs/web \
 	    $$(grep -rlE --include='test_*.py' 'tutelage\.(agents|api)|import torch|import tutelage as' tests/envs tests/files tests/datasets | sed 's/^/--ignore=/') \
 	    tests/envs tests/files tests/datasets || exit 1; \

@@ -179,8 +179,10 @@ class SuccessRule:
             raise TutelageError(self._complaint("unknown name 'return_'; did you mean 'return'?"))
         try:
             return ast.parse(re.sub(r"\breturn\b", "return_", self.text), mode="eval").body
-        except (SyntaxError, ValueError, RecursionError, MemoryError):  # null bytes, deep nesting
+        except (SyntaxError, ValueError):  # null bytes are a ValueError
             raise TutelageError(self._complaint("it does not parse")) from None
+        except (RecursionError, MemoryError):
+            raise TutelageError(self._complaint("it nests too deeply")) from None
 
     def _check(self, node: ast.AST, within: str = "") -> None:
         """Raise TutelageError for syntax outside the rule language; `within` is "ever" inside an ever()."""

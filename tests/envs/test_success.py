@@ -70,7 +70,7 @@ def test_the_rule_without_a_text_is_a_positive_last_reward() -> None:
         ("1 if terminated else 0", "IfExp is not allowed"),
         ("reward if", "it does not parse"),
         ("'\ud800'", "it does not parse"),
-        ("not " * 5000 + "reward", "it does not parse"),
+        ("not " * 5000 + "reward", "it nests too deeply"),
     ],
 )
 def test_what_is_no_rule_is_refused_with_its_reason(text: str, complaint: str) -> None:
