@@ -129,7 +129,12 @@ def replays_many(environment: TaskEnv, seed: int) -> bool:
 
     Without wrappers, and without action masks, which only `info` has.
     """
-    return plain(environment.env, ReplaysMany) is not None and environment.reset(seed).legal is None
+    if plain(environment.env, ReplaysMany) is None:
+        return False
+    try:
+        return environment.reset(seed).legal is None
+    except Exception:  # a replay step by step tells why
+        return False
 
 
 def are_valid(actions: np.ndarray, space: Space[Any]) -> bool:

@@ -50,6 +50,16 @@ class Broken(CounterEnv):
         raise ValueError("not today")
 
 
+class Unready(CounterEnv):
+    is_ready = True
+
+    def reset(self, **arguments: Any) -> Any:
+        if not Unready.is_ready:
+            raise RuntimeError("the simulator is not running")
+        return super().reset(**arguments)
+
+
+gymnasium.register("Unready-v0", Unready)
 gymnasium.register("Liar-v0", Liar)
 gymnasium.register("Broken-v0", Broken)
 
@@ -120,6 +130,18 @@ def test_an_error_in_a_fast_replay_costs_time_only() -> None:
         for episode, result in zip(episodes, replay_many(episodes, environments), strict=True):
             assert not isinstance(result, TutelageError)
             assert result.digest == episode.digest
+
+
+def test_an_environment_that_does_not_start_is_told_of_for_each_episode() -> None:
+    suite = counters("Unready-v0")
+    episodes = played(suite)
+    Unready.is_ready = False
+    try:
+        with Environments(suite) as environments:
+            for result in replay_many(episodes, environments):
+                assert "the simulator is not running" in str(result)
+    finally:
+        Unready.is_ready = True
 
 
 def test_observations_are_replayed_when_a_batch_needs_them(tmp_path: Path) -> None:
