@@ -4,9 +4,10 @@
 //   annotation.show(episode);
 //   await annotation.leave();   // saves what is not saved yet; → whether that worked
 
+import { byId } from "./element.js";
+
 const PAUSE_MS = 800;
 
-const at = (id) => document.getElementById(id);
 
 export class Annotation {
   #saved;
@@ -17,12 +18,12 @@ export class Annotation {
 
   constructor(saved) {
     this.#saved = saved;
-    at("mark").addEventListener("click", () => this.toggleMark());
+    byId("mark").addEventListener("click", () => this.toggleMark());
     for (const id of ["note", "tags"]) {
-      at(id).addEventListener("input", () => this.#soon());
-      at(id).addEventListener("change", () => this.leave());
+      byId(id).addEventListener("input", () => this.#soon());
+      byId(id).addEventListener("change", () => this.leave());
     }
-    at("annotation").addEventListener("submit", (event) => {
+    byId("annotation").addEventListener("submit", (event) => {
       event.preventDefault();
       this.leave();
     });
@@ -32,8 +33,8 @@ export class Annotation {
   show({ episode, note, tags, marked }) {
     this.#episode = episode;
     this.#now = { note, tags, marked };
-    at("note").value = note;
-    at("tags").value = tags.join(", ");
+    byId("note").value = note;
+    byId("tags").value = tags.join(", ");
     this.#draw();
     this.#say("", false);
   }
@@ -59,9 +60,9 @@ export class Annotation {
   /** What was typed and is not on disk; null for nothing. */
   #changes() {
     if (!this.#now) return null;
-    const tags = [...new Set(at("tags").value.split(",").map((tag) => tag.trim()).filter(Boolean))].sort();
+    const tags = [...new Set(byId("tags").value.split(",").map((tag) => tag.trim()).filter(Boolean))].sort();
     const changes = {};
-    if (at("note").value !== this.#now.note) changes.note = at("note").value;
+    if (byId("note").value !== this.#now.note) changes.note = byId("note").value;
     if (tags.join("\n") !== [...this.#now.tags].sort().join("\n")) changes.tags = tags;
     return Object.keys(changes).length ? changes : null;
   }
@@ -91,12 +92,12 @@ export class Annotation {
   }
 
   #draw() {
-    at("mark").setAttribute("aria-pressed", this.#now.marked);
-    at("mark").textContent = this.#now.marked ? "Marked for removal" : "Mark for removal";
+    byId("mark").setAttribute("aria-pressed", this.#now.marked);
+    byId("mark").textContent = this.#now.marked ? "Marked for removal" : "Mark for removal";
   }
 
   #say(words, isWrong) {
-    at("saved").textContent = words;
-    at("saved").dataset.wrong = isWrong;
+    byId("saved").textContent = words;
+    byId("saved").dataset.wrong = isWrong;
   }
 }

@@ -13,9 +13,9 @@ export class Asks {
   #told;
   #last = { what: "", at: -Infinity };
 
-  constructor(send, told) {
+  constructor(send, onAnswer) {
     this.#send = send;
-    this.#told = told;
+    this.#told = onAnswer;
     document.addEventListener("click", passOver, true);
   }
 

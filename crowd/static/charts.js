@@ -12,10 +12,10 @@ const SVG = "http://www.w3.org/2000/svg";
 const DOT = 4;
 
 export function svg(tag, attributes = {}, ...children) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
 }
 
 export function drawLines(figure, { title, first, step, series, write, note = "" }) {
@@ -24,25 +24,25 @@ export function drawLines(figure, { title, first, step, series, write, note = ""
   const height = 168;
   const box = { left: 38, right: width - 10, top: 10, bottom: height - 24 };
   const points = series[0].values.length;
-  const ticks = niceTicks(Math.max(1, ...series.flatMap(({ values }) => values.filter((one) => one !== null))));
-  const x = (at) => box.left + ((box.right - box.left) * at) / (points - 1);
+  const ticks = niceTicks(Math.max(1, ...series.flatMap(({ values }) => values.filter((value) => value !== null))));
+  const x = (index) => box.left + ((box.right - box.left) * index) / (points - 1);
   const y = (value) => box.bottom - ((box.bottom - box.top) * value) / ticks.at(-1);
-  const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `${title}. ${said(series, write)}` });
+  const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `${title}. ${summary(series, write)}` });
   for (const tick of ticks) {
     drawing.append(svg("line", { class: "grid", x1: box.left, x2: box.right, y1: y(tick), y2: y(tick) }), text(box.left - 6, y(tick) + 4, write(tick, true), "end"));
   }
-  for (const at of timeTicks(first, step, points, width)) drawing.append(text(x(at), height - 6, clock(first + at * step, step), "middle"));
+  for (const index of timeTicks(first, step, points, width)) drawing.append(text(x(index), height - 6, clock(first + index * step, step), "middle"));
   for (const { kind, values } of series) {
     for (const run of runs(values)) drawing.append(...line(run, x, y, kind, points, series.length === 1 ? box.bottom : null));
   }
   const cursor = svg("line", { class: "cursor", y1: box.top, y2: box.bottom, visibility: "hidden" });
   drawing.append(cursor);
   follow(drawing, parts.readout, cursor, (px) => {
-    const at = Math.max(0, Math.min(points - 1, Math.round(((px - box.left) / (box.right - box.left)) * (points - 1))));
-    return [x(at), `${clock(first + at * step, step)}  ${series.map(({ name, values }) => `${name} ${write(values[at])}`).join(" · ")}`];
+    const index = Math.max(0, Math.min(points - 1, Math.round(((px - box.left) / (box.right - box.left)) * (points - 1))));
+    return [x(index), `${clock(first + index * step, step)}  ${series.map(({ name, values }) => `${name} ${write(values[index])}`).join(" · ")}`];
   });
   parts.put(drawing, series.length > 1 ? legend(series) : null);
-  tabulate(figure, ["Time", ...series.map(({ name }) => name)], [...Array(points).keys()].reverse().map((at) => [clock(first + at * step, step), ...series.map(({ values }) => write(values[at]))]));
+  tabulate(figure, ["Time", ...series.map(({ name }) => name)], [...Array(points).keys()].reverse().map((index) => [clock(first + index * step, step), ...series.map(({ values }) => write(values[index]))]));
 }
 
 export function drawBars(figure, { title, rows, note = "" }) {
@@ -52,8 +52,8 @@ export function drawBars(figure, { title, rows, note = "" }) {
   const most = Math.max(1, ...rows.map(({ value }) => value));
   const height = rows.length * tall + 4;
   const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `${title}. ${rows.map(({ name, value }) => `${name} ${value}`).join(", ")}` });
-  rows.forEach(({ name, value, strong = 0, kind }, at) => {
-    const top = at * tall;
+  rows.forEach(({ name, value, strong = 0, kind }, index) => {
+    const top = index * tall;
     const long = (of) => ((width - label - 56) * of) / most;
     drawing.append(text(label - 10, top + 16, name, "end", value ? "name" : ""));
     drawing.append(svg("rect", { class: `bar-${kind}`, x: label, y: top + 5, width: Math.max(1, long(value)), height: 14, rx: 2 }));
@@ -79,8 +79,8 @@ export function drawSwarm(figure, { title, points, xTitle, writeX, open, note = 
   for (let tick = 2 ** Math.ceil(Math.log2(low)); tick <= high; tick *= 2) drawing.append(text(x(tick), height - 22, writeX(tick), "middle"));
   drawing.append(text((box.left + box.right) / 2, height - 5, xTitle, "middle"));
   const placed = [];
-  const inside = (at) => at >= box.left + DOT && at <= box.right - DOT;
-  for (const point of [...points].sort((one, other) => one.x - other.x)) {
+  const inside = (px) => px >= box.left + DOT && px <= box.right - DOT;
+  for (const point of [...points].sort((first, second) => first.x - second.x)) {
     const dot = svg("circle", { class: `dot dot-${point.kind}`, cx: beside(placed, x(point.x), y(point.y), inside), cy: y(point.y), r: DOT });
     dot.addEventListener("click", () => open(point.name));
     dot.addEventListener("pointerenter", () => { parts.readout.textContent = point.told; });
@@ -88,7 +88,7 @@ export function drawSwarm(figure, { title, points, xTitle, writeX, open, note = 
     drawing.append(dot);
   }
   parts.put(drawing);
-  tabulate(figure, ["Person", xTitle, "Success"], points.map((one) => [one.name, writeX(one.x), `${Math.round(100 * one.y)}\u2009%`]));
+  tabulate(figure, ["Person", xTitle, "Success"], points.map((point) => [point.name, writeX(point.x), `${Math.round(100 * point.y)}\u2009%`]));
 }
 
 /** A share with its interval, small enough for a table's row; the figures stand beside it. */
@@ -96,9 +96,9 @@ export function drawShare(share) {
   const drawing = svg("svg", { class: "share", viewBox: "0 0 160 16", width: 160, height: 16, "aria-hidden": "true" });
   drawing.append(svg("rect", { class: "track", x: 0, y: 4, width: 160, height: 8, rx: 2 }));
   if (share === null) return drawing;
-  const [low, at, high] = [share.low, share.share, share.high].map((one) => 160 * one);
+  const [low, middle, high] = [share.low, share.share, share.high].map((value) => 160 * value);
   drawing.append(
-    svg("rect", { class: "bar-share", x: 0, y: 4, width: at, height: 8, rx: 2 }),
+    svg("rect", { class: "bar-share", x: 0, y: 4, width: middle, height: 8, rx: 2 }),
     svg("path", { class: "whisker", d: `M${low} 8H${high}M${low} 4.5v7M${high} 4.5v7` }),
   );
   return drawing;
@@ -128,9 +128,9 @@ function tabulate(figure, head, rows) {
   const fill = () => {
     const table = element("table");
     const line = (cell, values) => {
-      const made = element("tr");
-      made.append(...values.map((value, at) => element(at ? cell : "th", at ? "n" : "", String(value))));
-      return made;
+      const node = element("tr");
+      node.append(...values.map((value, index) => element(index ? cell : "th", index ? "n" : "", String(value))));
+      return node;
     };
     const [top, body] = [element("thead"), element("tbody")];
     top.append(line("th", head));
@@ -152,20 +152,20 @@ function text(x, y, words, anchor, kind = "") {
   return svg("text", { x, y, "text-anchor": anchor, class: kind }, words);
 }
 
-function said(series, write) {
-  return series.map(({ name, values }) => `${name}: ${write(values.at(-1))} now, at most ${write(Math.max(0, ...values.filter((one) => one !== null)))}`).join("; ");
+function summary(series, write) {
+  return series.map(({ name, values }) => `${name}: ${write(values.at(-1))} now, at most ${write(Math.max(0, ...values.filter((value) => value !== null)))}`).join("; ");
 }
 
 /** Unbroken stretches of a line, as [index, value]. */
 function runs(values) {
-  const found = [[]];
-  values.forEach((value, at) => (value === null ? found.push([]) : found.at(-1).push([at, value])));
-  return found.filter((run) => run.length);
+  const result = [[]];
+  values.forEach((value, index) => (value === null ? result.push([]) : result.at(-1).push([index, value])));
+  return result.filter((run) => run.length);
 }
 
 /** One stretch: its line, the area below if it stands alone, and its last part open while it is still filling. */
 function line(run, x, y, kind, points, floor) {
-  const spots = run.map(([at, value]) => `${x(at).toFixed(1)} ${y(value).toFixed(1)}`);
+  const spots = run.map(([index, value]) => `${x(index).toFixed(1)} ${y(value).toFixed(1)}`);
   const filling = run.at(-1)[0] === points - 1 && run.length > 1;
   const whole = filling ? spots.slice(0, -1) : spots;
   const drawn = [svg("path", { class: `line line-${kind}`, d: `M${whole.join("L")}${whole.length === 1 ? "h1.5" : ""}` })];
@@ -174,9 +174,9 @@ function line(run, x, y, kind, points, floor) {
   return drawn;
 }
 
-function follow(drawing, readout, cursor, at) {
+function follow(drawing, readout, cursor, momentAt) {
   drawing.addEventListener("pointermove", (event) => {
-    const [px, words] = at(event.clientX - drawing.getBoundingClientRect().left);
+    const [px, words] = momentAt(event.clientX - drawing.getBoundingClientRect().left);
     for (const end of ["x1", "x2"]) cursor.setAttribute(end, px);
     cursor.setAttribute("visibility", "visible");
     readout.textContent = words;
@@ -189,25 +189,25 @@ function follow(drawing, readout, cursor, at) {
 
 /** Where a dot hides no other: where it belongs, or as near beside it as there is room. */
 function beside(placed, x, y, inside) {
-  const free = (at) => inside(at) && placed.every((one) => Math.hypot(one[0] - at, one[1] - y) >= 2 * DOT);
+  const free = (px) => inside(px) && placed.every((dot) => Math.hypot(dot[0] - px, dot[1] - y) >= 2 * DOT);
   const near = placed.length > 400 ? [0] : [0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6, -6];
-  const found = x + 4 * (near.find((one) => free(x + 4 * one)) ?? 0);
-  placed.push([found, y]);
-  return found;
+  const result = x + 4 * (near.find((offset) => free(x + 4 * offset)) ?? 0);
+  placed.push([result, y]);
+  return result;
 }
 
 function niceTicks(largest) {
   const rough = largest / 3;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((one) => one * power).find((one) => one >= rough && (largest > 4 || one % 0.5 === 0)) ?? 10 * power;
-  return [...Array(Math.ceil(largest / step) + 1).keys()].map((one) => one * step);
+  const step = [1, 2, 2.5, 5, 10].map((value) => value * power).find((value) => value >= rough && (largest > 4 || value % 0.5 === 0)) ?? 10 * power;
+  return [...Array(Math.ceil(largest / step) + 1).keys()].map((value) => value * step);
 }
 
 function timeTicks(first, step, points, width) {
-  const wanted = Math.max(2, Math.floor(width / 110));
-  const every = [5, 10, 15, 20, 30, 60, 120, 180, 360, 720, 1440, 2880].map((one) => (60 * one) / step).find((one) => one >= 1 && points / one <= wanted) ?? points;
+  const tickCount = Math.max(2, Math.floor(width / 110));
+  const every = [5, 10, 15, 20, 30, 60, 120, 180, 360, 720, 1440, 2880].map((value) => (60 * value) / step).find((value) => value >= 1 && points / value <= tickCount) ?? points;
   const shift = new Date(1000 * first).getTimezoneOffset() * 60;
-  const found = [];
-  for (let at = 0; at < points; at += 1) if (Math.round((first - shift) / step + at) % every === 0) found.push(at);
-  return found;
+  const result = [];
+  for (let index = 0; index < points; index += 1) if (Math.round((first - shift) / step + index) % every === 0) result.push(index);
+  return result;
 }

@@ -14,11 +14,11 @@ const FAMILIES = [
 /** Return the message that tells the server of it. */
 export function device() {
   const { userAgent, language } = navigator;
-  const found = FAMILIES.find(([, pattern]) => pattern.test(userAgent));
+  const family = FAMILIES.find(([, pattern]) => pattern.test(userAgent));
   return {
     type: "device",
     device: kind(userAgent),
-    browser: found ? found[0] : "other",
+    browser: family ? family[0] : "other",
     width: hundreds(innerWidth),
     height: hundreds(innerHeight),
     language: /^[a-z]{2,8}/.exec(language.toLowerCase())?.[0] ?? "und",

@@ -1,8 +1,10 @@
-// One line for a new element: element("p", "quiet", "Some text").
+// Elements of the page: one by its id, and a new one in a line: element("p", "quiet", "Some text").
+
+export const byId = (id) => document.getElementById(id);
 
 export function element(name, className = "", text = "") {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  if (text) made.textContent = text;
-  return made;
+  const created = document.createElement(name);
+  if (className) created.className = className;
+  if (text) created.textContent = text;
+  return created;
 }

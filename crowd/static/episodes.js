@@ -4,7 +4,7 @@
 //   await list.refresh();
 //   list.move(1); list.current(episode); list.annotated(episode, { tags, marked, note });
 
-import { element } from "./element.js";
+import { byId, element } from "./element.js";
 import { count, seconds } from "./format.js";
 import { plural, title } from "./names.js";
 
@@ -13,7 +13,6 @@ const TYPED_MS = 200;
 const CONDITIONS = ["text", "task", "by", "outcome", "tag", "order"];
 const CHOICES = { task: ["tasks", title], by: ["people", String], tag: ["tags", String] };
 
-const at = (id) => document.getElementById(id);
 
 /** Return the word for how an episode went: that it was not rated where its task has no success rule. */
 export function outcome(success) {
@@ -33,18 +32,18 @@ export class List {
   constructor(open, failed) {
     this.#open = open;
     this.#failed = failed;
-    at("filters").addEventListener("submit", (event) => event.preventDefault());
-    at("text").addEventListener("input", () => {
+    byId("filters").addEventListener("submit", (event) => event.preventDefault());
+    byId("text").addEventListener("input", () => {
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => this.refresh(), TYPED_MS);
     });
-    for (const name of [...CONDITIONS.slice(1), "only-marked"]) at(name).addEventListener("change", () => this.refresh());
-    at("more").addEventListener("click", () => this.#more());
-    at("rows").addEventListener("click", ({ target }) => {
+    for (const name of [...CONDITIONS.slice(1), "only-marked"]) byId(name).addEventListener("change", () => this.refresh());
+    byId("more").addEventListener("click", () => this.#more());
+    byId("rows").addEventListener("click", ({ target }) => {
       const row = target.closest(".row");
       if (row) this.#open(row.dataset.episode);
     });
-    at("rows").addEventListener("keydown", (event) => {
+    byId("rows").addEventListener("keydown", (event) => {
       const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
       if (!by || !event.target.matches(".row")) return;
       event.preventDefault();
@@ -65,7 +64,7 @@ export class List {
     if (!read) return;
     this.#rows = read.rows;
     this.#drawHead(read);
-    at("rows").replaceChildren(...read.rows.map((row) => this.#item(row)));
+    byId("rows").replaceChildren(...read.rows.map((row) => this.#item(row)));
     this.#drawFoot();
   }
 
@@ -84,7 +83,7 @@ export class List {
   /** Show which episode is open. */
   current(episode) {
     this.#current = episode;
-    for (const row of at("rows").querySelectorAll(".row")) this.#turn(row);
+    for (const row of byId("rows").querySelectorAll(".row")) this.#turn(row);
     this.#button(episode)?.scrollIntoView({ block: "nearest" });
   }
 
@@ -97,26 +96,26 @@ export class List {
     const [old, hadFocus] = [this.#button(episode), this.#button(episode) === document.activeElement];
     old?.parentElement.replaceWith(this.#item(row));
     if (hadFocus) this.#button(episode).focus();
-    if (change) this.#drawMarked(Number(at("marked").dataset.count) + change);
-    for (const tag of now.tags) if (![...at("tag").options].some(({ value }) => value === tag)) at("tag").append(new Option(tag, tag));
+    if (change) this.#drawMarked(Number(byId("marked").dataset.count) + change);
+    for (const tag of now.tags) if (![...byId("tag").options].some(({ value }) => value === tag)) byId("tag").append(new Option(tag, tag));
   }
 
   focus() {
-    (this.#button(this.#current) ?? at("rows").querySelector(".row") ?? at("text")).focus();
+    (this.#button(this.#current) ?? byId("rows").querySelector(".row") ?? byId("text")).focus();
   }
 
   async #more() {
     const read = await this.#ask(this.#rows.length);
     if (!read) return;
     this.#rows.push(...read.rows);
-    at("rows").append(...read.rows.map((row) => this.#item(row)));
+    byId("rows").append(...read.rows.map((row) => this.#item(row)));
     this.#drawFoot();
   }
 
   async #ask(first) {
     const query = new URLSearchParams({ first });
-    for (const name of CONDITIONS) if (at(name).value) query.set(name, at(name).value);
-    if (at("only-marked").checked) query.set("marked", "1");
+    for (const name of CONDITIONS) if (byId(name).value) query.set(name, byId(name).value);
+    if (byId("only-marked").checked) query.set("marked", "1");
     const asked = (this.#asked += 1);
     try {
       const response = await fetch(`/episodes?${query}`);
@@ -131,28 +130,28 @@ export class List {
 
   #drawHead(read) {
     this.#total = read.total;
-    at("store").textContent = read.store;
+    byId("store").textContent = read.store;
     if (!document.title.includes("seed")) document.title = `${read.store} · Tutelage`;
     this.#drawMarked(read.marked);
-    at("found").textContent = read.total === read.all ? plural(read.all, "episode") : `${count(read.total)} of ${plural(read.all, "episode")}`;
+    byId("found").textContent = read.total === read.all ? plural(read.all, "episode") : `${count(read.total)} of ${plural(read.all, "episode")}`;
     for (const [id, [name, write]] of Object.entries(CHOICES)) {
-      const chosen = at(id).value;
-      at(id).replaceChildren(new Option("All", ""), ...read[name].map((value) => new Option(write(value), value)));
-      at(id).value = read[name].includes(chosen) ? chosen : "";
+      const chosen = byId(id).value;
+      byId(id).replaceChildren(new Option("All", ""), ...read[name].map((value) => new Option(write(value), value)));
+      byId(id).value = read[name].includes(chosen) ? chosen : "";
     }
   }
 
   #drawMarked(marked) {
-    at("marked").dataset.count = marked;
-    at("marked").textContent = marked ? `${marked} marked for removal` : "";
+    byId("marked").dataset.count = marked;
+    byId("marked").textContent = marked ? `${marked} marked for removal` : "";
   }
 
   #drawFoot() {
-    at("more").hidden = this.#rows.length >= this.#total;
+    byId("more").hidden = this.#rows.length >= this.#total;
   }
 
   #button(episode) {
-    return [...at("rows").querySelectorAll(".row")].find((row) => row.dataset.episode === episode);
+    return [...byId("rows").querySelectorAll(".row")].find((row) => row.dataset.episode === episode);
   }
 
   #item(row) {

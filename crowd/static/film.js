@@ -63,12 +63,12 @@ export class Film {
           number += 1;
           continue;
         }
-        const told = JSON.parse(new TextDecoder().decode(data));
-        if (told.type === "failed") throw new Error(told.why);
-        if (told.type === "progress") {
+        const notice = JSON.parse(new TextDecoder().decode(data));
+        if (notice.type === "failed") throw new Error(notice.why);
+        if (notice.type === "progress") {
           clearTimeout(slow);
-          this.#tell(`Playing it again: step ${count(told.step)} of ${count(told.of)}…`, false);
-        } else this.#ended(told);
+          this.#tell(`Playing it again: step ${count(notice.step)} of ${count(notice.of)}…`, false);
+        } else this.#ended(notice);
       }
       clearTimeout(slow);
       this.#tell(...this.#verdict);

@@ -11,7 +11,7 @@ export const milliseconds = orMissing((ms) => (ms < 1000 ? `${Math.round(ms)}${m
 export const seconds = orMissing((value) => `${value < 100 ? value.toFixed(1) : Math.round(value)}\u2009s`);
 
 /** "83 % (81–85)" */
-export const interval = orMissing((one) => `${percent(one.share)} (${bounds(one)})`);
+export const interval = orMissing((estimate) => `${percent(estimate.share)} (${bounds(estimate)})`);
 
 /** "81–85" */
 export const bounds = orMissing(({ low, high }) => `${Math.round(100 * low)}–${Math.round(100 * high)}`);

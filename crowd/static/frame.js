@@ -3,11 +3,10 @@
 //   const frame = new Frame((message) => connection.send(message));
 //   frame.languages({ en: "English", zh: "中文" });  frame.way(way);  frame.connection("lost");
 
-import { element } from "./element.js";
+import { byId, element } from "./element.js";
 import { language, say } from "./texts.js";
 
 const NOTE_MS = 8000;
-const at = (id) => document.getElementById(id);
 
 export class Frame {
   #send;
@@ -15,34 +14,34 @@ export class Frame {
 
   constructor(send) {
     this.#send = send;
-    at("leave").addEventListener("click", () => at("leaving").showModal());
-    at("leaving").addEventListener("close", () => this.#left());
+    byId("leave").addEventListener("click", () => byId("leaving").showModal());
+    byId("leaving").addEventListener("close", () => this.#left());
   }
 
   /** Draw the switch between languages, where there is more than one. */
   languages(names) {
     const codes = Object.keys(names);
-    at("languages").hidden = codes.length < 2;
-    at("languages").replaceChildren(...codes.map((code) => this.#language(code, names[code])));
+    byId("languages").hidden = codes.length < 2;
+    byId("languages").replaceChildren(...codes.map((code) => this.#language(code, names[code])));
   }
 
   /** Draw how far somebody has come in a study. */
   way({ stage, stages, title, person, languages }) {
-    at("brand").textContent = title;
+    byId("brand").textContent = title;
     document.title = title;
     this.languages(languages);
-    at("stages").hidden = stage === "done";
+    byId("stages").hidden = stage === "done";
     const now = stages.indexOf(stage === "rest" ? "play" : stage);
-    at("stages").replaceChildren(...stages.map((name, place) => step(name, place, now)));
-    at("known").textContent = say("way.known", { name: person });
-    at("leave").hidden = stage === "consent" || stage === "done";
-    at("foot").hidden = false;
+    byId("stages").replaceChildren(...stages.map((name, place) => step(name, place, now)));
+    byId("known").textContent = say("way.known", { name: person });
+    byId("leave").hidden = stage === "consent" || stage === "done";
+    byId("foot").hidden = false;
   }
 
   connection(state) {
     this.#connection = state;
-    at("connection").dataset.state = state;
-    at("connection").textContent = say(`connection.${state}`);
+    byId("connection").dataset.state = state;
+    byId("connection").textContent = say(`connection.${state}`);
   }
 
   redraw() {
@@ -50,14 +49,14 @@ export class Frame {
   }
 
   saving({ failing, why }) {
-    const strangers = !at("foot").hidden; // in a study: what exactly is wrong is not for them
-    at("trouble").hidden = !failing;
-    at("trouble").textContent = failing ? say(strangers ? "saving.waits" : "saving.failing", { why }) : "";
+    const strangers = !byId("foot").hidden; // in a study: what exactly is wrong is not for them
+    byId("trouble").hidden = !failing;
+    byId("trouble").textContent = failing ? say(strangers ? "saving.waits" : "saving.failing", { why }) : "";
   }
 
   note(text) {
     const note = element("p", "note", text);
-    at("notes").append(note);
+    byId("notes").append(note);
     setTimeout(() => note.remove(), NOTE_MS);
   }
 
@@ -75,16 +74,16 @@ export class Frame {
   }
 
   #left() {
-    const { returnValue } = at("leaving");
-    const keep = new FormData(at("leaving").querySelector("form")).get("what") === "keep";
+    const { returnValue } = byId("leaving");
+    const keep = new FormData(byId("leaving").querySelector("form")).get("what") === "keep";
     if (returnValue === "go") this.#send({ type: "withdraw", keep });
-    at("leaving").returnValue = "";
-    at("field").focus({ preventScroll: true }); // and not the button that the next key would press again
+    byId("leaving").returnValue = "";
+    byId("field").focus({ preventScroll: true }); // and not the button that the next key would press again
   }
 }
 
 function step(name, place, now) {
-  const made = element("li", place < now ? "past" : "", say(`way.${name}`));
-  if (place === now) made.setAttribute("aria-current", "step");
-  return made;
+  const created = element("li", place < now ? "past" : "", say(`way.${name}`));
+  if (place === now) created.setAttribute("aria-current", "step");
+  return created;
 }

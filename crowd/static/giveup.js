@@ -3,23 +3,24 @@
 //   const giveUp = new GiveUp(() => ...);   // it is
 //   giveUp.ask(); giveUp.forget();
 
+import { byId } from "./element.js";
+
 const SETTLE_MS = 400; // what is still pressed when the question comes up is no answer to it
-const at = (id) => document.getElementById(id);
 
 export class GiveUp {
   #askedAt = 0;
 
   constructor(give) {
-    at("giving-yes").addEventListener("click", () => {
+    byId("giving-yes").addEventListener("click", () => {
       if (this.#isFresh) return;
       this.forget();
       give();
     });
-    at("giving").addEventListener("keydown", (event) => event.repeat && event.preventDefault(), true);
-    at("giving").addEventListener("mousedown", (event) => {
+    byId("giving").addEventListener("keydown", (event) => event.repeat && event.preventDefault(), true);
+    byId("giving").addEventListener("mousedown", (event) => {
       if (this.#isFresh || !event.target.closest("button")) event.preventDefault(); // the focus stays with no
     });
-    at("giving").addEventListener("close", () => at("field").focus({ preventScroll: true }));
+    byId("giving").addEventListener("close", () => byId("field").focus({ preventScroll: true }));
   }
 
   get #isFresh() {
@@ -27,14 +28,14 @@ export class GiveUp {
   }
 
   ask() {
-    if (at("giving").open) return;
+    if (byId("giving").open) return;
     this.#askedAt = performance.now();
-    at("giving").showModal();
-    at("giving-no").focus();
+    byId("giving").showModal();
+    byId("giving-no").focus();
   }
 
   /** There is nothing to give up any more. */
   forget() {
-    if (at("giving").open) at("giving").close();
+    if (byId("giving").open) byId("giving").close();
   }
 }

@@ -56,17 +56,17 @@ export class Hands extends EventTarget {
 
   #moved(event) {
     if (!this.on || !event.isPrimary) return;
-    const at = this.#place(event);
+    const point = this.#place(event);
     if (this.#from === null) {
       clearTimeout(this.#resting);
-      if (event.pointerType === "mouse") this.#resting = setTimeout(() => this.#rest(at), REST_MS);
+      if (event.pointerType === "mouse") this.#resting = setTimeout(() => this.#rest(point), REST_MS);
       return;
     }
-    if (!this.#drags && Math.max(Math.abs(at.x - this.#from.x), Math.abs(at.y - this.#from.y)) > STILL) {
+    if (!this.#drags && Math.max(Math.abs(point.x - this.#from.x), Math.abs(point.y - this.#from.y)) > STILL) {
       this.#drags = true;
       this.tell("press", this.#from);
     }
-    if (this.#drags && this.answered && !this.#isLast(at)) this.tell("move", at);
+    if (this.#drags && this.answered && !this.#isLast(point)) this.tell("move", point);
   }
 
   #up(event) {
@@ -83,10 +83,10 @@ export class Hands extends EventTarget {
     [this.#from, this.#drags] = [null, false];
   }
 
-  #rest(at) {
-    if (!this.on || this.#isLast(at)) return;
-    if (this.answered) this.tell("hover", at);
-    else this.#resting = setTimeout(() => this.#rest(at), AGAIN_MS);
+  #rest(point) {
+    if (!this.on || this.#isLast(point)) return;
+    if (this.answered) this.tell("hover", point);
+    else this.#resting = setTimeout(() => this.#rest(point), AGAIN_MS);
   }
 
   #turn(event) {
@@ -96,10 +96,10 @@ export class Hands extends EventTarget {
     const pixels = event.deltaMode === 0 ? event.deltaY * (this.#canvas.width / width) : event.deltaMode === 1 ? event.deltaY * LINE : event.deltaY * height;
     if (this.#turned === null) {
       setTimeout(() => {
-        const { at, amount } = this.#turned;
+        const { at: point, amount } = this.#turned;
         this.#turned = null;
         const whole = Math.round(Math.max(-4096, Math.min(4096, amount)));
-        if (this.on && whole) this.tell("wheel", { ...at, amount: whole });
+        if (this.on && whole) this.tell("wheel", { ...point, amount: whole });
       }, WHEEL_MS);
     }
     this.#turned = { at: this.#place(event), amount: (this.#turned?.amount ?? 0) + pixels };

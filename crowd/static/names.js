@@ -23,7 +23,7 @@ const SPOKEN = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Esca
 
 export const keyCap = (code) => KEYS[code] ?? layout.get(code)?.toUpperCase() ?? PRINTED[code] ?? code.replace(/^(Key|Digit)/, "").replace(/^Numpad/, "Num");
 export const keySpoken = (code) => (SPOKEN.has(code) ? say(`key.${code}`) : keyCap(code));
-export const keysSpoken = (codes) => codes.map(keySpoken).reduce((one, other) => say("key.and", { one, other }));
+export const keysSpoken = (codes) => codes.map(keySpoken).reduce((first, second) => say("key.and", { one: first, other: second }));
 
 /** "goto-red-ball" → "Goto red ball" */
 export function title(id) {

@@ -6,10 +6,10 @@
 //   opening.lost();                                       // the connection is gone: the picture stands still
 //   opening.end();                                        // it is there
 
+import { byId } from "./element.js";
 import { say } from "./texts.js";
 
 const SLOW_MS = 150;
-const at = (id) => document.getElementById(id);
 
 export class Opening {
   #cover;
@@ -52,8 +52,8 @@ export class Opening {
     clearTimeout(this.#timer);
     [this.#timer, this.#isSlow, this.#isLost, this.#spoken] = [0, false, false, ""];
     this.#told = { done: 0, of: 0 };
-    at("veil").hidden = true;
-    at("opening").dataset.slow = false;
+    byId("veil").hidden = true;
+    byId("opening").dataset.slow = false;
   }
 
   #slow() {
@@ -63,15 +63,15 @@ export class Opening {
 
   /** Over the picture where there is one, which stands still meanwhile; else on a page of its own. */
   #draw() {
-    const covers = !at("play").hidden && !at("field").hidden;
+    const covers = !byId("play").hidden && !byId("field").hidden;
     if (this.#isLost && !covers) return; // the top of the page says it
     if (!covers) this.#cover();
-    at("veil").hidden = !covers;
-    const [title, bar] = covers ? [at("veil-text"), at("veil-progress")] : [at("opening-title"), at("opening-progress")];
+    byId("veil").hidden = !covers;
+    const [title, bar] = covers ? [byId("veil-text"), byId("veil-progress")] : [byId("opening-title"), byId("opening-progress")];
     const text = this.#text();
     title.textContent = this.#name && !covers ? this.#name : text;
-    at("opening-text").textContent = this.#name ? text : "";
-    at("opening").dataset.slow = this.#isSlow;
+    byId("opening-text").textContent = this.#name ? text : "";
+    byId("opening").dataset.slow = this.#isSlow;
     if (this.#told.done) [bar.max, bar.value] = [this.#told.of, this.#told.done];
     else bar.removeAttribute("value");
     this.#speak([this.#name, this.#told.of ? "" : text].filter(Boolean).join(`${say("stop")} `));
@@ -86,6 +86,6 @@ export class Opening {
   #speak(text) {
     if (text === this.#spoken || !text) return;
     this.#spoken = text;
-    at("announcer").textContent = text;
+    byId("announcer").textContent = text;
   }
 }

@@ -2,34 +2,34 @@
 //
 //   const heard = drawOutcome(way, next);   // what is to be said aloud
 
+import { byId } from "./element.js";
 import { figures, sentence } from "./names.js";
 import { say } from "./texts.js";
 import { bonusSoFar, button } from "./way.js";
 
-const at = (id) => document.getElementById(id);
 
 export function drawOutcome(way, next) {
   const { outcome } = way;
   const [verdict, success] = judged(way);
   const points = outcome.points === undefined ? "" : say("pay.points", outcome);
   const played = outcome.steps > 0 && success !== null ? figures(outcome) : "";
-  const told = [played, points].filter(Boolean).join(" · ");
+  const line = [played, points].filter(Boolean).join(" · ");
   const better = outcome.better > 0 ? say("episode.better", { percent: outcome.better }) : "";
-  at("field").hidden = at("picture").dataset.frame === undefined; // a page that was loaded anew has none yet
-  at("meter").hidden = true;
-  at("curtain").hidden = true;
-  at("controls").hidden = true;
-  at("aside").hidden = true;
-  at("outcome").hidden = false;
-  at("outcome").dataset.success = String(success);
-  at("instruction").textContent = sentence(outcome.instruction);
-  at("verdict").textContent = success ? `✓ ${verdict}` : verdict;
-  at("figures").textContent = told;
-  at("better").hidden = !better;
-  at("better").textContent = better;
-  at("count").textContent = way.stage === "practice" ? say("way.practice") : say("episode.count", way);
-  at("choices").replaceChildren(button(onward(way), "next", true, next, "Enter"));
-  return [verdict, told, better, bonusSoFar(way)].filter(Boolean).join(`${say("stop")} `);
+  byId("field").hidden = byId("picture").dataset.frame === undefined; // a page that was loaded anew has none yet
+  byId("meter").hidden = true;
+  byId("curtain").hidden = true;
+  byId("controls").hidden = true;
+  byId("aside").hidden = true;
+  byId("outcome").hidden = false;
+  byId("outcome").dataset.success = String(success);
+  byId("instruction").textContent = sentence(outcome.instruction);
+  byId("verdict").textContent = success ? `✓ ${verdict}` : verdict;
+  byId("figures").textContent = line;
+  byId("better").hidden = !better;
+  byId("better").textContent = better;
+  byId("count").textContent = way.stage === "practice" ? say("way.practice") : say("episode.count", way);
+  byId("choices").replaceChildren(button(onward(way), "next", true, next, "Enter"));
+  return [verdict, line, better, bonusSoFar(way)].filter(Boolean).join(`${say("stop")} `);
 }
 
 /** The verdict, and whether it is a good one; null where nobody is told. */

@@ -3,6 +3,7 @@
 //   const drawer = new Drawer(admin, ask, failed);   // ask({...}): a dialog that wants a reason
 //   drawer.open(person);
 
+import { byId } from "./element.js";
 import { MISSING, ago, count, interval, milliseconds, moment, percent, seconds, times } from "./format.js";
 import { title } from "./names.js";
 import { element } from "./picker.js";
@@ -10,20 +11,19 @@ import { Player } from "./player.js";
 
 const AGAIN_MS = 3000;
 const MEASURES = [
-  ["Success", "success", (one) => interval(one.success)],
-  ["Gold passed", "gold", (one) => (one.gold[1] ? `${one.gold[0]} of ${one.gold[1]}` : MISSING)],
+  ["Success", "success", (participant) => interval(participant.success)],
+  ["Gold passed", "gold", (participant) => (participant.gold[1] ? `${participant.gold[0]} of ${participant.gold[1]}` : MISSING)],
   ["Agreement", "agreement", () => ""],
-  ["Steps to expert's", "length", (one) => times(one.length)],
-  ["Reaction", "reaction", (one) => milliseconds(one.reaction)],
+  ["Steps to expert's", "length", (participant) => times(participant.length)],
+  ["Reaction", "reaction", (participant) => milliseconds(participant.reaction)],
   ["Keys too fast", "fast", () => ""],
-  ["Idle", "idle", (one) => percent(one.idle)],
-  ["Repeats", "repeats", (one) => percent(one.repeats)],
-  ["Page hidden", "hidden", (one) => milliseconds(one.hidden)],
-  ["Lag", "lag", (one) => milliseconds(one.lag)],
-  ["Score", "score", (one) => percent(one.score)],
+  ["Idle", "idle", (participant) => percent(participant.idle)],
+  ["Repeats", "repeats", (participant) => percent(participant.repeats)],
+  ["Page hidden", "hidden", (participant) => milliseconds(participant.hidden)],
+  ["Lag", "lag", (participant) => milliseconds(participant.lag)],
+  ["Score", "score", (participant) => percent(participant.score)],
 ];
 
-const at = (id) => document.getElementById(id);
 
 export class Drawer {
   #admin;
@@ -31,24 +31,24 @@ export class Drawer {
   #failed;
   #player = new Player();
   #person = null;
-  #one = null;
+  #shown = null;
 
   constructor(admin, ask, failed) {
     this.#admin = admin;
     this.#ask = ask;
     this.#failed = failed;
-    const dialog = at("person");
-    at("person-close").addEventListener("click", () => dialog.close());
+    const dialog = byId("person");
+    byId("person-close").addEventListener("click", () => dialog.close());
     dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());
     dialog.addEventListener("close", () => this.#closed());
-    at("live").addEventListener("click", () => {
+    byId("live").addEventListener("click", () => {
       if (this.#player.live) this.#player.stop();
       else this.#player.watch(this.#person);
       this.#drawLive();
     });
-    at("person-pause").addEventListener("click", () => this.#decide(this.#one.standing === "paused" ? "resume" : "pause"));
-    at("person-release").addEventListener("click", () => this.#decide("release"));
-    at("person-ban").addEventListener("click", () => this.#decide("ban"));
+    byId("person-pause").addEventListener("click", () => this.#decide(this.#shown.standing === "paused" ? "resume" : "pause"));
+    byId("person-release").addEventListener("click", () => this.#decide("release"));
+    byId("person-ban").addEventListener("click", () => this.#decide("ban"));
     setInterval(() => this.#person !== null && !document.hidden && this.#refresh(), AGAIN_MS);
   }
 
@@ -56,29 +56,29 @@ export class Drawer {
     this.#person = person;
     this.#player.stop();
     await this.#refresh();
-    if (this.#one?.person !== person) return;
-    at("person").showModal();
-    at("person-name").focus();
-    if (this.#one.here) this.#player.watch(person);
+    if (this.#shown?.person !== person) return;
+    byId("person").showModal();
+    byId("person-name").focus();
+    if (this.#shown.here) this.#player.watch(person);
     this.#drawLive();
   }
 
   close() {
-    at("person").close();
+    byId("person").close();
   }
 
   async #refresh() {
     const person = this.#person;
     try {
-      const one = await this.#admin.ask(`/admin/people/${encodeURIComponent(person)}`);
-      if (person === this.#person) this.#draw(one);
+      const participant = await this.#admin.ask(`/admin/people/${encodeURIComponent(person)}`);
+      if (person === this.#person) this.#draw(participant);
     } catch (error) {
       this.#failed(error);
     }
   }
 
   #closed() {
-    this.#person = this.#one = null;
+    this.#person = this.#shown = null;
     this.#player.stop();
   }
 
@@ -87,55 +87,55 @@ export class Drawer {
     if (await this.#ask(what, person)) this.#refresh();
   }
 
-  #draw(one) {
-    this.#one = one;
-    at("person-name").textContent = one.person;
-    const where = one.outcome ? `${title(one.outcome)} ${moment(one.ended ?? one.seen)}` : `${one.here ? "Here" : `Seen ${ago(one.seen, one.at)}`}, at ${one.stage}`;
-    at("person-state").textContent = `${where} · came ${moment(one.joined)} by ${one.source} · ${one.language}${one.code ? ` · code ${one.code}` : ""}`;
-    at("person-why").hidden = one.standing === "";
-    at("person-why").textContent = one.standing ? `${title(one.standing)}: ${one.why}` : "";
-    const over = one.outcome !== "" || one.standing === "banned";
-    for (const id of ["person-pause", "person-ban"]) at(id).hidden = over;
-    at("person-pause").textContent = one.standing === "paused" ? "Resume" : "Pause";
-    at("how").replaceChildren(...MEASURES.map((measure) => measured(one, measure)).filter(Boolean));
-    this.#drawEpisodes(one.played);
-    at("paid").hidden = one.payments.length === 0;
-    at("payments").replaceChildren(...one.payments.map(paymentLine));
-    at("told").replaceChildren(...told(one));
+  #draw(participant) {
+    this.#shown = participant;
+    byId("person-name").textContent = participant.person;
+    const where = participant.outcome ? `${title(participant.outcome)} ${moment(participant.ended ?? participant.seen)}` : `${participant.here ? "Here" : `Seen ${ago(participant.seen, participant.at)}`}, at ${participant.stage}`;
+    byId("person-state").textContent = `${where} · came ${moment(participant.joined)} by ${participant.source} · ${participant.language}${participant.code ? ` · code ${participant.code}` : ""}`;
+    byId("person-why").hidden = participant.standing === "";
+    byId("person-why").textContent = participant.standing ? `${title(participant.standing)}: ${participant.why}` : "";
+    const over = participant.outcome !== "" || participant.standing === "banned";
+    for (const id of ["person-pause", "person-ban"]) byId(id).hidden = over;
+    byId("person-pause").textContent = participant.standing === "paused" ? "Resume" : "Pause";
+    byId("how").replaceChildren(...MEASURES.map((measure) => measured(participant, measure)).filter(Boolean));
+    this.#drawEpisodes(participant.played);
+    byId("paid").hidden = participant.payments.length === 0;
+    byId("payments").replaceChildren(...participant.payments.map(paymentLine));
+    byId("told").replaceChildren(...historyOf(participant));
     this.#drawLive();
   }
 
   #drawLive() {
-    at("live").setAttribute("aria-pressed", String(this.#player.live));
-    at("live").textContent = this.#player.live ? "Stop watching" : "Watch live";
-    at("live").hidden = !this.#player.live && !(this.#one?.here ?? false);
+    byId("live").setAttribute("aria-pressed", String(this.#player.live));
+    byId("live").textContent = this.#player.live ? "Stop watching" : "Watch live";
+    byId("live").hidden = !this.#player.live && !(this.#shown?.here ?? false);
   }
 
   #drawEpisodes(played) {
-    const drawn = at("episodes").dataset.drawn;
+    const drawn = byId("episodes").dataset.drawn;
     const now = JSON.stringify(played);
     if (drawn === now) return; // the focus stays on its button
-    at("episodes").dataset.drawn = now;
-    at("episodes").replaceChildren(...(played.length ? played.map((one) => this.#episode(one)) : [nothing("No episodes yet", 7)]));
+    byId("episodes").dataset.drawn = now;
+    byId("episodes").replaceChildren(...(played.length ? played.map((episode) => this.#episode(episode)) : [nothing("No episodes yet", 7)]));
   }
 
-  #episode(one) {
+  #episode(episode) {
     const line = element("tr");
-    const outcome = one.success === null ? title(one.state) : one.success ? "Success" : "Failure";
+    const outcome = episode.success === null ? title(episode.state) : episode.success ? "Success" : "Failure";
     line.append(
-      element("th", "", title(one.task)), element("td", "n", String(one.seed)), element("td", "spare", one.role || MISSING),
-      element("td", one.success === false ? "bad" : one.success ? "good" : "", outcome),
-      element("td", "n spare", one.steps === null ? MISSING : one.expert ? `${one.steps} (${one.expert})` : count(one.steps)),
-      element("td", "n spare", seconds(one.seconds)), element("td"),
+      element("th", "", title(episode.task)), element("td", "n", String(episode.seed)), element("td", "spare", episode.role || MISSING),
+      element("td", episode.success === false ? "bad" : episode.success ? "good" : "", outcome),
+      element("td", "n spare", episode.steps === null ? MISSING : episode.expert ? `${episode.steps} (${episode.expert})` : count(episode.steps)),
+      element("td", "n spare", seconds(episode.seconds)), element("td"),
     );
     line.cells[0].scope = "row";
     const button = element("button", "small", "Replay");
     button.type = "button";
-    button.setAttribute("aria-label", `Replay ${title(one.task)}, seed ${one.seed}`);
+    button.setAttribute("aria-label", `Replay ${title(episode.task)}, seed ${episode.seed}`);
     button.addEventListener("click", () => {
-      this.#player.replay(this.#admin, one.episode);
+      this.#player.replay(this.#admin, episode.episode);
       this.#drawLive();
-      at("screen").scrollIntoView({ block: "start" });
+      byId("screen").scrollIntoView({ block: "start" });
     });
     line.cells[6].append(button);
     return line;
@@ -152,21 +152,21 @@ function paymentLine({ kind, amount, currency, state, reason, at: when }) {
   return line;
 }
 
-function measured(one, [name, id, write]) {
-  const [value, why] = [write(one), one.findings.find(({ measure }) => measure === id)];
+function measured(participant, [name, id, write]) {
+  const [value, why] = [write(participant), participant.findings.find(({ measure }) => measure === id)];
   if (!value && !why) return null;
   const line = element("tr", why?.against ? "bad" : "");
-  const said = element("td", "quiet", why?.sentence ?? "");
-  line.append(element("th", "", name), element("td", "value", value), said);
+  const sentence = element("td", "quiet", why?.sentence ?? "");
+  line.append(element("th", "", name), element("td", "value", value), sentence);
   line.cells[0].scope = "row";
-  if (why?.against) said.prepend(element("b", "", "Look: "));
+  if (why?.against) sentence.prepend(element("b", "", "Look: "));
   return line;
 }
 
-function told(one) {
-  const decisions = one.consents.map((each) => ({ at: each.at, what: `consent ${each.decision}`, reason: `${each.language}, version ${each.consent.slice(0, 8)}` }));
-  const rows = [...one.events, ...decisions].sort((first, second) => second.at - first.at);
-  return rows.length ? rows.map((row) => eventLine(row, one.at)) : [element("li", "quiet", "Nothing yet")];
+function historyOf(participant) {
+  const decisions = participant.consents.map((each) => ({ at: each.at, what: `consent ${each.decision}`, reason: `${each.language}, version ${each.consent.slice(0, 8)}` }));
+  const rows = [...participant.events, ...decisions].sort((first, second) => second.at - first.at);
+  return rows.length ? rows.map((row) => eventLine(row, participant.at)) : [element("li", "quiet", "Nothing yet")];
 }
 
 /** One line of a list of events. */

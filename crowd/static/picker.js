@@ -48,11 +48,11 @@ function item(task, choose, failed) {
 }
 
 function alarm(task, why, button) {
-  const made = element("p", "alarm", `${say("opening.failed")} ${why}`);
-  made.id = `failed-${task.id}`;
-  made.setAttribute("role", "alert");
-  button.setAttribute("aria-describedby", made.id);
-  return made;
+  const created = element("p", "alarm", `${say("opening.failed")} ${why}`);
+  created.id = `failed-${task.id}`;
+  created.setAttribute("role", "alert");
+  button.setAttribute("aria-describedby", created.id);
+  return created;
 }
 
 function tally(task) {

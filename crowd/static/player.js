@@ -6,6 +6,7 @@
 //   player.watch(person);            // live, until stop()
 //   player.stop();
 
+import { byId } from "./element.js";
 import { number, sentence, title } from "./names.js";
 import { readMessage, unpackFrame } from "./protocol.js";
 import { Stage } from "./stage.js";
@@ -16,7 +17,6 @@ const LONGEST_MS = 2000; // nobody wants to watch somebody think for longer
 const AGAIN_MS = 2000;
 const CLOSED = { 4003: "You are signed out.", 4004: "Nobody of that name is here." };
 
-const at = (id) => document.getElementById(id);
 
 export class Player {
   #stage;
@@ -33,12 +33,12 @@ export class Player {
   /** `moved` is told each moment that is sought. */
   constructor(moved = () => {}) {
     this.#moved = moved;
-    this.#stage = new Stage(at("picture"), (frame) => this.#shown(frame));
-    at("play").addEventListener("click", () => this.toggle());
-    at("back").addEventListener("click", () => this.step(-1));
-    at("on").addEventListener("click", () => this.step(1));
-    at("scrub").addEventListener("input", () => this.#seek(Number(at("scrub").value)));
-    at("speed").addEventListener("click", () => this.#turnSpeed());
+    this.#stage = new Stage(byId("picture"), (frame) => this.#shown(frame));
+    byId("play").addEventListener("click", () => this.toggle());
+    byId("back").addEventListener("click", () => this.step(-1));
+    byId("on").addEventListener("click", () => this.step(1));
+    byId("scrub").addEventListener("input", () => this.#seek(Number(byId("scrub").value)));
+    byId("speed").addEventListener("click", () => this.#turnSpeed());
     this.#label();
   }
 
@@ -54,10 +54,10 @@ export class Player {
     this.#film?.close();
     [this.#socket, this.#loading, this.#film, this.#episode, this.#frames] = [null, null, null, null, []];
     this.#moment = 0;
-    at("screen").dataset.shows = "nothing";
-    at("player").hidden = true;
+    byId("screen").dataset.shows = "nothing";
+    byId("player").hidden = true;
     this.#say("", "", "");
-    at("screen-note").textContent = "";
+    byId("screen-note").textContent = "";
   }
 
   /** See what a person sees, now and until stopped. */
@@ -67,14 +67,14 @@ export class Player {
     const socket = new WebSocket(url);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
-    at("screen").dataset.shows = "live";
-    at("screen-note").textContent = "Waiting for a picture";
+    byId("screen").dataset.shows = "live";
+    byId("screen-note").textContent = "Waiting for a picture";
     socket.addEventListener("message", ({ data }) => {
       if (this.#socket === socket) this.#mirror(data);
     });
     socket.addEventListener("close", ({ code }) => {
       if (this.#socket !== socket) return;
-      at("screen-note").textContent = CLOSED[code] ?? "The connection was lost; trying again";
+      byId("screen-note").textContent = CLOSED[code] ?? "The connection was lost; trying again";
       if (!(code in CLOSED)) setTimeout(() => this.#socket === socket && this.watch(person), AGAIN_MS);
     });
     this.#say("Live", "", "");
@@ -84,9 +84,9 @@ export class Player {
     if (typeof data !== "string") return this.#stage.show(unpackFrame(data));
     const message = readMessage(data);
     if (message === null) return;
-    if (message.type === "away") at("screen-note").textContent = "No open page on this server just now";
+    if (message.type === "away") byId("screen-note").textContent = "No open page on this server just now";
     if (message.type === "state") {
-      at("screen-note").textContent = "";
+      byId("screen-note").textContent = "";
       const { episode, phase } = message;
       this.#stage.atlas(episode?.atlas ?? message.atlas);
       this.#say("Live", episode ? sentence(episode.instruction) : title(phase ?? ""), episode ? `step ${episode.step} of ${episode.limit} · ${phase}` : "");
@@ -95,40 +95,40 @@ export class Player {
   }
 
   #count(step) {
-    at("moment").textContent = at("moment").textContent.replace(/^step \d+/, `step ${step}`);
+    byId("moment").textContent = byId("moment").textContent.replace(/^step \d+/, `step ${step}`);
   }
 
   #shown(frame) {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify({ type: "shown", frame }));
     if (!this.#socket) return;
-    at("screen-note").textContent = "";
+    byId("screen-note").textContent = "";
     this.#count(frame); // a picture says which step gave it
   }
 
   /** Play an episode again: it is shown as its pictures come, and can be moved through meanwhile. */
   async replay(admin, episode) {
     this.stop();
-    at("screen").dataset.shows = "replay";
-    at("screen-note").textContent = "Playing it again on the server";
+    byId("screen").dataset.shows = "replay";
+    byId("screen-note").textContent = "Playing it again on the server";
     this.#loading = new AbortController();
     const { signal } = this.#loading;
     try {
       const reader = await admin.open(`/admin/replay/${encodeURIComponent(episode)}`, signal);
       for await (const part of partsOf(reader)) this.#take(part);
     } catch (error) {
-      if (!signal.aborted) at("screen-note").textContent = `It cannot be shown: ${error.message}`;
+      if (!signal.aborted) byId("screen-note").textContent = `It cannot be shown: ${error.message}`;
     }
   }
 
   /** Show an episode whose pictures `film` fetches when they are wanted; null where there are none. */
-  open(told, film) {
+  open(update, film) {
     this.stop();
-    this.#episode = told;
+    this.#episode = update;
     this.#film = film;
-    at("screen").dataset.shows = film ? "replay" : "facts";
-    this.#stage.atlas(told.atlas);
-    at("player").hidden = false;
-    at("scrub").max = told.actions.length;
+    byId("screen").dataset.shows = film ? "replay" : "facts";
+    this.#stage.atlas(update.atlas);
+    byId("player").hidden = false;
+    byId("scrub").max = update.actions.length;
     film?.attach((number, data) => this.#came(number, data));
     this.#seek(0);
   }
@@ -141,20 +141,20 @@ export class Player {
   #take({ kind, data }) {
     if (kind === FRAME) {
       this.#frames.push(data.byteLength ? data : this.#frames.at(-1));
-      at("scrub").max = this.#frames.length - 1;
+      byId("scrub").max = this.#frames.length - 1;
       if (this.#frames.length === 1) this.#seek(0);
       else if (this.#timer === null && this.#moment === 0 && this.#frames.length === 2) this.toggle();
       return;
     }
-    const told = readMessage(new TextDecoder().decode(data));
-    if (told === null) return;
-    if (told.type === "episode") {
-      this.#episode = told;
-      this.#stage.atlas(told.atlas);
-      at("player").hidden = false;
-      at("screen-note").textContent = "";
-      this.#say(`Replay: ${title(told.task)}, seed ${told.seed}`, "", "");
-    } else if (told.why) at("screen-note").textContent = told.why;
+    const update = readMessage(new TextDecoder().decode(data));
+    if (update === null) return;
+    if (update.type === "episode") {
+      this.#episode = update;
+      this.#stage.atlas(update.atlas);
+      byId("player").hidden = false;
+      byId("screen-note").textContent = "";
+      this.#say(`Replay: ${title(update.task)}, seed ${update.seed}`, "", "");
+    } else if (update.why) byId("screen-note").textContent = update.why;
   }
 
   get moment() {
@@ -181,13 +181,13 @@ export class Player {
     const reward = given === 0 ? "" : ` · reward ${number(given)}`;
     const words = `step ${this.#moment} of ${actions.length}${reward} · ${((times[this.#moment - 1] ?? 0) / 1000).toFixed(1)}\u2009s`;
     this.#say(null, action, words);
-    at("scrub").value = this.#moment;
-    at("scrub").setAttribute("aria-valuetext", `${words}: ${action}`);
+    byId("scrub").value = this.#moment;
+    byId("scrub").setAttribute("aria-valuetext", `${words}: ${action}`);
   }
 
   /** Whether every moment can be sought, since its picture is fetched when it is wanted. */
   get #isFree() {
-    return this.#film !== null || at("screen").dataset.shows === "facts";
+    return this.#film !== null || byId("screen").dataset.shows === "facts";
   }
 
   step(by) {
@@ -231,16 +231,16 @@ export class Player {
   }
 
   #label() {
-    at("play").textContent = this.#timer === null ? "▶" : "❚❚";
-    at("play").setAttribute("aria-label", this.#timer === null ? "Play" : "Pause");
-    at("speed").textContent = `${SPEEDS[this.#speed]}×`;
-    at("speed").setAttribute("aria-label", `Speed: ${SPEEDS[this.#speed]} times`);
+    byId("play").textContent = this.#timer === null ? "▶" : "❚❚";
+    byId("play").setAttribute("aria-label", this.#timer === null ? "Play" : "Pause");
+    byId("speed").textContent = `${SPEEDS[this.#speed]}×`;
+    byId("speed").setAttribute("aria-label", `Speed: ${SPEEDS[this.#speed]} times`);
   }
 
   #say(heading, action, words) {
-    if (heading !== null) at("screen-title").textContent = heading || "What they see";
-    at("action").textContent = action;
-    at("moment").textContent = words;
+    if (heading !== null) byId("screen-title").textContent = heading || "What they see";
+    byId("action").textContent = action;
+    byId("moment").textContent = words;
   }
 }
 

@@ -4,15 +4,15 @@
 //   onPointerChange(() => view.redrawCurtain());
 
 let touches = matchMedia("(pointer: coarse)").matches;
-const heard = [];
+const listeners = [];
 
 export const isTouch = () => touches;
-export const onPointerChange = (hear) => heard.push(hear);
+export const onPointerChange = (hear) => listeners.push(hear);
 
 function note(isNow) {
   if (isNow === touches) return;
   touches = isNow;
-  for (const hear of heard) hear();
+  for (const hear of listeners) hear();
 }
 
 document.addEventListener("pointerdown", ({ pointerType }) => note(pointerType === "touch"), true);

@@ -22,28 +22,28 @@ function block(text) {
 }
 
 /** Lines of Chinese are joined without a space. */
-function joined(one, other) {
-  return /[\u3000-\u9fff\uff00-\uffef]$/.test(one) ? one + other : `${one} ${other}`;
+function joined(first, second) {
+  return /[\u3000-\u9fff\uff00-\uffef]$/.test(first) ? first + second : `${first} ${second}`;
 }
 
 function inline(parent, text) {
-  let at = 0;
+  let offset = 0;
   for (const match of text.matchAll(INLINE)) {
     const [whole, strong, stressed, name, target] = match;
-    parent.append(text.slice(at, match.index));
+    parent.append(text.slice(offset, match.index));
     if (strong) parent.append(element("strong", "", strong));
     else if (stressed) parent.append(element("em", "", stressed));
     else parent.append(link(name, target));
-    at = match.index + whole.length;
+    offset = match.index + whole.length;
   }
-  parent.append(text.slice(at));
+  parent.append(text.slice(offset));
   return parent;
 }
 
 function link(name, target) {
-  const made = element("a", "", name);
-  made.href = target;
-  made.target = "_blank";
-  made.rel = "noopener noreferrer";
-  return made;
+  const created = element("a", "", name);
+  created.href = target;
+  created.target = "_blank";
+  created.rel = "noopener noreferrer";
+  return created;
 }

@@ -3,43 +3,42 @@
 //   const question = new Question((text) => ...);   // the answer
 //   question.ask({ tag, value, options, chosen, several });
 
-import { element } from "./element.js";
+import { byId, element } from "./element.js";
 import { say } from "./texts.js";
 
-const at = (id) => document.getElementById(id);
 
 export class Question {
   #answer;
 
   constructor(answer) {
     this.#answer = answer;
-    at("asking-no").addEventListener("click", () => at("asking").close(""));
-    at("asking").addEventListener("close", () => this.#closed());
+    byId("asking-no").addEventListener("click", () => byId("asking").close(""));
+    byId("asking").addEventListener("close", () => this.#closed());
   }
 
   ask(asked) {
     const list = asked.tag === "SELECT";
-    at("asking-title").textContent = titled(asked);
-    at("asking-body").className = list ? "options" : "";
-    at("asking-body").replaceChildren(...(list ? asked.options.map((text, place) => option(asked, text, place)) : [field(asked)]));
-    at("asking-yes").hidden = list && !asked.several;
-    at("asking").returnValue = "";
-    at("asking").showModal();
-    at("asking-body").querySelector("[aria-current], input")?.focus();
-    at("asking-body").querySelector("input[type=text]")?.select();
+    byId("asking-title").textContent = titled(asked);
+    byId("asking-body").className = list ? "options" : "";
+    byId("asking-body").replaceChildren(...(list ? asked.options.map((text, place) => option(asked, text, place)) : [field(asked)]));
+    byId("asking-yes").hidden = list && !asked.several;
+    byId("asking").returnValue = "";
+    byId("asking").showModal();
+    byId("asking-body").querySelector("[aria-current], input")?.focus();
+    byId("asking-body").querySelector("input[type=text]")?.select();
   }
 
   /** Whatever was asked, there is nobody to answer to. */
   forget() {
-    if (at("asking").open) at("asking").close("");
+    if (byId("asking").open) byId("asking").close("");
   }
 
   #closed() {
-    const { returnValue } = at("asking");
-    const filled = [...new FormData(at("asking-form")).getAll("what")];
+    const { returnValue } = byId("asking");
+    const filled = [...new FormData(byId("asking-form")).getAll("what")];
     if (returnValue === "go") this.#answer(filled.join(", "));
     else if (returnValue.startsWith("option ")) this.#answer(returnValue.slice("option ".length));
-    at("field").focus({ preventScroll: true });
+    byId("field").focus({ preventScroll: true });
   }
 }
 

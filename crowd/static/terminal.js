@@ -26,16 +26,16 @@ export function drawText(context, bytes, scale) {
 }
 
 function drawLine(context, line, row, pen) {
-  let [column, at] = [0, 0];
+  let [column, offset] = [0, 0];
   const write = (text) => {
     for (const letter of text) drawLetter(context, letter, column++ * CELL_WIDTH, row * CELL_HEIGHT, pen);
   };
   for (const escape of line.matchAll(ESCAPES)) {
-    write(line.slice(at, escape.index));
-    at = escape.index + escape[0].length;
+    write(line.slice(offset, escape.index));
+    offset = escape.index + escape[0].length;
     if (escape[2] === "m") escape[1].split(";").forEach((code) => turn(pen, Number(code)));
   }
-  write(line.slice(at));
+  write(line.slice(offset));
 }
 
 function drawLetter(context, letter, x, y, { ink, paper }) {

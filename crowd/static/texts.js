@@ -17,12 +17,12 @@ export function speak(message) {
 }
 
 export function say(key, values = {}) {
-  const found = texts.page[key] ?? key;
-  const text = typeof found === "string" ? found : (found[plurals.select(values.n ?? 0)] ?? found.other);
+  const phrase = texts.page[key] ?? key;
+  const text = typeof phrase === "string" ? phrase : (phrase[plurals.select(values.n ?? 0)] ?? phrase.other);
   return text.replace(/\{(\w+)\}/g, (braces, name) => values[name] ?? braces);
 }
 
 export function fill(page) {
-  for (const one of page.querySelectorAll("[data-text]")) one.textContent = say(one.dataset.text);
-  for (const one of page.querySelectorAll("[data-label]")) one.setAttribute("aria-label", say(one.dataset.label));
+  for (const node of page.querySelectorAll("[data-text]")) node.textContent = say(node.dataset.text);
+  for (const node of page.querySelectorAll("[data-label]")) node.setAttribute("aria-label", say(node.dataset.label));
 }

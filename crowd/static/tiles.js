@@ -53,7 +53,7 @@ const dimmed = (atlas) => (atlas.dim ??= lit(atlas, dimmer));
 function lit({ pixels }, light) {
   const canvas = new OffscreenCanvas(pixels.width, pixels.height);
   const copy = new ImageData(new Uint8ClampedArray(pixels.data), pixels.width, pixels.height);
-  for (let at = 0; at < copy.data.length; at++) if (at % 4 !== 3) copy.data[at] = light(copy.data[at]);
+  for (let index = 0; index < copy.data.length; index++) if (index % 4 !== 3) copy.data[index] = light(copy.data[index]);
   canvas.getContext("2d", { alpha: false }).putImageData(copy, 0, 0);
   return canvas;
 }

@@ -5,6 +5,7 @@
 
 import { Clock } from "./clock.js";
 import { dimCaps, drawCaps, lightCaps } from "./controls.js";
+import { byId } from "./element.js";
 import { figures, keyCap, keysSpoken, number, sentence, title } from "./names.js";
 import { choicesOf, codesOf, wording } from "./options.js";
 import { drawOutcome } from "./outcome.js";
@@ -13,7 +14,6 @@ import { isTouch, onPointerChange } from "./pointer.js";
 import { language, say } from "./texts.js";
 import { bonusSoFar, drawStage, practiceCount } from "./way.js";
 
-const at = (id) => document.getElementById(id);
 const MANY = 8; // controls, from which on they are drawn smaller
 const SECTIONS = ["picker", "play", "way", "opening", "elsewhere"];
 
@@ -24,7 +24,7 @@ export class View {
   #send;
   #choose;
   #failure = null; // which task could not be opened, and why
-  #clock = new Clock(at("clock"));
+  #clock = new Clock(byId("clock"));
   #state = null;
   #way = null;
   #shown = "";
@@ -38,11 +38,11 @@ export class View {
     this.#hands = hands;
     this.#send = send;
     this.#choose = choose;
-    at("curtain").addEventListener("click", () => choose("go"));
+    byId("curtain").addEventListener("click", () => choose("go"));
     onPointerChange(() => this.#state?.episode && this.#drawCurtain(this.#state.phase, this.#state.episode));
-    keys.addEventListener("down", ({ detail }) => lightCaps(at("caps"), detail.code, true));
-    keys.addEventListener("up", ({ detail }) => lightCaps(at("caps"), detail.code, false));
-    keys.addEventListener("release", () => dimCaps(at("caps")));
+    keys.addEventListener("down", ({ detail }) => lightCaps(byId("caps"), detail.code, true));
+    keys.addEventListener("up", ({ detail }) => lightCaps(byId("caps"), detail.code, false));
+    keys.addEventListener("release", () => dimCaps(byId("caps")));
   }
 
   state(state) {
@@ -51,9 +51,9 @@ export class View {
     if (state.study) return; // its way follows, and tells the rest
     document.body.dataset.phase = state.phase;
     document.title = `${state.suite} · ${say("brand")}`;
-    at("suite").textContent = state.suite;
-    at("pages").hidden = state.pages.length === 0;
-    at("pages").replaceChildren(...state.pages.map(link));
+    byId("suite").textContent = state.suite;
+    byId("pages").hidden = state.pages.length === 0;
+    byId("pages").replaceChildren(...state.pages.map(link));
     this.#show(state.episode === null ? "picker" : "play");
     if (state.episode === null) this.#drawPicker(state, before);
     else this.#drawEpisode(state, before?.episode?.id !== state.episode.id);
@@ -67,8 +67,8 @@ export class View {
     document.body.dataset.stage = way.stage;
     const plays = way.waiting === null && (way.stage === "practice" || way.stage === "play");
     this.#clock.set(way.secondsLeft ?? null, way.runs ?? false);
-    at("bonus").textContent = bonusSoFar(way);
-    at("bonus").hidden = !way.bonus;
+    byId("bonus").textContent = bonusSoFar(way);
+    byId("bonus").hidden = !way.bonus;
     if (plays && this.#state.episode) this.#playing(isNew);
     else if (plays && way.outcome) this.#over(way);
     else this.#stage(way);
@@ -77,38 +77,38 @@ export class View {
   step(step) {
     const { episode } = this.#state;
     episode.step = step;
-    at("step").textContent = say("play.step", { step, limit: episode.limit });
-    at("step").dataset.step = step;
-    at("progress").max = episode.limit;
-    at("progress").value = step;
+    byId("step").textContent = say("play.step", { step, limit: episode.limit });
+    byId("step").dataset.step = step;
+    byId("progress").max = episode.limit;
+    byId("progress").value = step;
   }
 
   /** A picture is drawn: on a page that was loaded anew at an outcome it comes after the words. */
   pictured() {
-    if (this.#drawn === "outcome") at("field").hidden = false;
+    if (this.#drawn === "outcome") byId("field").hidden = false;
   }
 
   saved(saved) {
     const { episode } = this.#state;
     episode.saved = saved;
-    at("saved").textContent = saved === 0 ? say("play.saved") : say("play.saved-to", { step: saved });
-    at("saved").dataset.saved = saved;
+    byId("saved").textContent = saved === 0 ? say("play.saved") : say("play.saved-to", { step: saved });
+    byId("saved").dataset.saved = saved;
   }
 
   /** Another page has this seat: this one has lost it ("replaced"), or did not get it ("occupied"). */
   elsewhere(why) {
     this.#show("elsewhere");
     document.body.dataset.phase = why;
-    at("elsewhere-title").textContent = say(`elsewhere.${why}`);
-    at("elsewhere-why").textContent = say(`elsewhere.${why}-why`);
-    at("here").textContent = say(`elsewhere.${why}-here`);
-    at("elsewhere-title").focus();
+    byId("elsewhere-title").textContent = say(`elsewhere.${why}`);
+    byId("elsewhere-why").textContent = say(`elsewhere.${why}-why`);
+    byId("here").textContent = say(`elsewhere.${why}-here`);
+    byId("elsewhere-title").focus();
   }
 
   /** What is wanted next is not there yet. */
   opening() {
     if (this.#shown !== "opening") this.#before = this.#shown;
-    if (this.#show("opening")) at("opening-title").focus();
+    if (this.#show("opening")) byId("opening-title").focus();
   }
 
   /** Nothing is opened after all: what was there before is there again. */
@@ -130,17 +130,17 @@ export class View {
   }
 
   #show(id) {
-    for (const one of SECTIONS) at(one).hidden = one !== id;
+    for (const section of SECTIONS) byId(section).hidden = section !== id;
     const before = this.#shown;
     this.#shown = id;
     return before !== id;
   }
 
   #drawPicker(state, before) {
-    at("intro").textContent = introduction(state);
-    at("name").textContent = say("picker.known", { name: state.demonstrator });
+    byId("intro").textContent = introduction(state);
+    byId("name").textContent = say("picker.known", { name: state.demonstrator });
     this.#drawTasks(state);
-    if (before?.episode && !this.#failure) at("picker-title").focus();
+    if (before?.episode && !this.#failure) byId("picker-title").focus();
   }
 
   #drawTasks(state) {
@@ -148,8 +148,8 @@ export class View {
       if (!this.#send({ type: "choose", task })) return;
       this.#failure = null;
     };
-    drawPicker(at("tasks"), state, choose, this.#failure);
-    if (this.#failure) at("tasks").querySelector(`[data-task="${CSS.escape(this.#failure.task)}"]`)?.focus();
+    drawPicker(byId("tasks"), state, choose, this.#failure);
+    if (this.#failure) byId("tasks").querySelector(`[data-task="${CSS.escape(this.#failure.task)}"]`)?.focus();
   }
 
   #playing(isNew) {
@@ -159,9 +159,9 @@ export class View {
     this.#drawEpisode(this.#state, isNew);
     const way = this.#way;
     const practises = way.stage === "practice";
-    at("aside").hidden = !(practises && way.until === "success");
-    at("aside").textContent = say("practice.until-success");
-    at("count").textContent = practises ? practiceCount(way) : say("episode.count", way);
+    byId("aside").hidden = !(practises && way.until === "success");
+    byId("aside").textContent = say("practice.until-success");
+    byId("count").textContent = practises ? practiceCount(way) : say("episode.count", way);
   }
 
   /** A study's episode is over: how it went, and one way on. */
@@ -169,9 +169,9 @@ export class View {
     const isNew = this.#show("play") || this.#drawn !== "outcome";
     this.#drawn = "outcome";
     this.enter = { type: "next" };
-    const heard = drawOutcome(way, () => this.#send({ type: "next" }));
-    if (isNew) at(at("field").hidden ? "verdict" : "field").focus({ preventScroll: true });
-    this.#say(heard);
+    const announcement = drawOutcome(way, () => this.#send({ type: "next" }));
+    if (isNew) byId(byId("field").hidden ? "verdict" : "field").focus({ preventScroll: true });
+    this.#say(announcement);
   }
 
   #stage(way) {
@@ -182,32 +182,32 @@ export class View {
     if (key === this.#drawn) return; // what somebody has filled in stays
     const moved = isNew || JSON.parse(this.#drawn || "[null]")[0]?.stage !== way.stage;
     this.#drawn = key;
-    at("way-title").textContent = heading;
-    at("way-body").replaceChildren(...body);
-    if (moved) at("way-title").focus();
+    byId("way-title").textContent = heading;
+    byId("way-body").replaceChildren(...body);
+    if (moved) byId("way-title").focus();
   }
 
   #drawEpisode(state, isNew) {
     const { phase, episode } = state;
     if (isNew) this.#newEpisode(episode);
     this.#drawCaps(episode);
-    at("field").classList.toggle("hands", episode.hands);
-    at("task").textContent = state.study ? "" : `${title(episode.name)} · `;
-    at("count").textContent = counted(episode);
-    at("instruction").textContent = sentence(episode.instruction);
+    byId("field").classList.toggle("hands", episode.hands);
+    byId("task").textContent = state.study ? "" : `${title(episode.name)} · `;
+    byId("count").textContent = counted(episode);
+    byId("instruction").textContent = sentence(episode.instruction);
     this.step(episode.step);
     this.saved(episode.saved);
     this.#drawCurtain(phase, episode);
-    at("caps").classList.toggle("many", episode.controls.length > MANY);
-    at("field").hidden = at("meter").hidden = false;
-    at("controls").hidden = episode.outcome !== null;
-    at("outcome").hidden = episode.outcome === null;
+    byId("caps").classList.toggle("many", episode.controls.length > MANY);
+    byId("field").hidden = byId("meter").hidden = false;
+    byId("controls").hidden = episode.outcome !== null;
+    byId("outcome").hidden = episode.outcome === null;
     if (episode.outcome) this.#drawOutcome(episode.outcome);
-    at("choices").replaceChildren(...choicesOf(state).map((name) => this.#choice(name, phase)));
+    byId("choices").replaceChildren(...choicesOf(state).map((name) => this.#choice(name, phase)));
   }
 
   #newEpisode(episode) {
-    at("field").focus({ preventScroll: true });
+    byId("field").focus({ preventScroll: true });
     const keys = episode.controls.map(({ codes, label }) => `${keysSpoken(codes)}: ${label}`).join(", ");
     this.#say(`${sentence(episode.instruction)}${say("stop")} ${episode.hands ? handsHint() : keys + say("stop")}`);
   }
@@ -217,8 +217,8 @@ export class View {
     const caps = JSON.stringify([controls, hands, language(), isTouch() && hands]);
     if (caps === this.#caps) return;
     this.#caps = caps;
-    if (hands) at("caps").replaceChildren(element("p", "quiet", handsHint()), this.#waiting());
-    else drawCaps(at("caps"), controls, this.#keys);
+    if (hands) byId("caps").replaceChildren(element("p", "quiet", handsHint()), this.#waiting());
+    else drawCaps(byId("caps"), controls, this.#keys);
   }
 
   /** A page's time stands still until something is done. */
@@ -227,14 +227,14 @@ export class View {
     button.type = "button";
     button.addEventListener("click", () => {
       this.#hands.tell("wait");
-      at("field").focus({ preventScroll: true });
+      byId("field").focus({ preventScroll: true });
     });
     return button;
   }
 
   #drawCurtain(phase, episode) {
     const waits = phase === "ready" || phase === "paused";
-    at("curtain").hidden = !waits;
+    byId("curtain").hidden = !waits;
     if (!waits) return;
     const begun = phase === "paused" || episode.step > 0;
     const touch = isTouch();
@@ -242,20 +242,20 @@ export class View {
     const [text, hint] = begun
       ? [paused, say(touch ? "play.tap-to-go-on" : "play.press-to-go-on")]
       : [say(touch ? "play.tap-to-start" : "play.press-to-start"), say("play.starts")];
-    at("curtain-text").textContent = text;
-    at("curtain-hint").textContent = hint;
+    byId("curtain-text").textContent = text;
+    byId("curtain-hint").textContent = hint;
     this.#say(begun ? `${text}${say("stop")} ${hint}${say("stop")}` : text);
   }
 
   #drawOutcome(outcome) {
     const unrated = outcome.success === null; // the task has no success rule: its return says how it went
     const verdict = unrated ? finished(outcome) : say(outcome.success ? "play.success" : "play.failure");
-    at("outcome").dataset.success = outcome.success;
-    at("verdict").textContent = outcome.success ? `✓ ${verdict}` : verdict;
-    const told = figures(unrated ? { ...outcome, return: undefined } : outcome);
-    at("figures").textContent = told;
-    at("better").hidden = true;
-    this.#say(`${verdict}${say("stop")} ${told}${say("stop")}`);
+    byId("outcome").dataset.success = outcome.success;
+    byId("verdict").textContent = outcome.success ? `✓ ${verdict}` : verdict;
+    const values = figures(unrated ? { ...outcome, return: undefined } : outcome);
+    byId("figures").textContent = values;
+    byId("better").hidden = true;
+    this.#say(`${verdict}${say("stop")} ${values}${say("stop")}`);
   }
 
   #choice(name, phase) {
@@ -268,7 +268,7 @@ export class View {
     if (isKey) button.append(element("kbd", "", keyCap(codes[0])));
     if (isKey) button.setAttribute("aria-keyshortcuts", codes.map((code) => code.replace(/^Key/, "")).join(" "));
     button.addEventListener("click", () => {
-      at("field").focus({ preventScroll: true });
+      byId("field").focus({ preventScroll: true });
       this.#choose(name);
     });
     return button;
@@ -283,7 +283,7 @@ export class View {
   #say(text) {
     if (text === this.#spoken) return;
     this.#spoken = text;
-    at("announcer").textContent = text;
+    byId("announcer").textContent = text;
   }
 }
 
@@ -303,7 +303,7 @@ function counted({ number, target, attempt }) {
 }
 
 function link({ path, title: text }) {
-  const made = element("a", "", text);
-  made.href = path;
-  return made;
+  const created = element("a", "", text);
+  created.href = path;
+  return created;
 }

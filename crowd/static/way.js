@@ -101,8 +101,8 @@ function check(way, send) {
   form.append(choices(button(say("check.send"), "answer", true)));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const chosen = way.questions.map((_, at) => new FormData(form).get(`question-${at}`));
-    missing.hidden = chosen.every((one) => one !== null);
+    const chosen = way.questions.map((_, index) => new FormData(form).get(`question-${index}`));
+    missing.hidden = chosen.every((answer) => answer !== null);
     if (missing.hidden) send({ type: "answers", chosen: chosen.map(Number) });
     else form.elements[`question-${chosen.indexOf(null)}`][0].focus();
   });
@@ -111,13 +111,13 @@ function check(way, send) {
   return { title: say("check.title"), body: [element("p", "quiet", say("check.intro")), form, again], enter: null };
 }
 
-function question({ ask, answers }, at) {
+function question({ ask, answers }, index) {
   const box = element("fieldset", "card");
   box.append(element("legend", "", ask));
   answers.forEach((answer, number) => {
     const label = element("label");
     const choice = element("input");
-    Object.assign(choice, { type: "radio", name: `question-${at}`, value: number });
+    Object.assign(choice, { type: "radio", name: `question-${index}`, value: number });
     label.append(choice, element("span", "", answer));
     box.append(label);
   });
@@ -143,8 +143,8 @@ function waiting(way) {
 }
 
 function done(way) {
-  const kept = way.keeps ? "kept" : "removed";
-  const text = say(way.outcome === "withdrew" ? `done.withdrew-${kept}` : `done.${way.outcome}-text`);
+  const fate = way.keeps ? "kept" : "removed";
+  const text = say(way.outcome === "withdrew" ? `done.withdrew-${fate}` : `done.${way.outcome}-text`);
   const body = [element("p", "", text)];
   if (way.number && way.outcome !== "withdrew") {
     body.push(element("p", "quiet number", say("done.figures", { n: way.number })));
@@ -176,33 +176,33 @@ function back(address) {
 }
 
 function alarm(text) {
-  const made = element("p", "alarm", text);
-  made.setAttribute("role", "alert");
-  return made;
+  const created = element("p", "alarm", text);
+  created.setAttribute("role", "alert");
+  return created;
 }
 
 function card(...inside) {
-  const made = element("div", "card");
-  made.append(...inside);
-  return made;
+  const created = element("div", "card");
+  created.append(...inside);
+  return created;
 }
 
 function choices(...inside) {
-  const made = element("div", "choices");
-  made.append(...inside);
-  return made;
+  const created = element("div", "choices");
+  created.append(...inside);
+  return created;
 }
 
 /** A button; without an action, it sends its form. */
 export function button(text, name, isPrimary, act = null, key = "") {
-  const made = element("button", isPrimary ? "choice primary" : "choice");
-  made.type = act ? "button" : "submit";
-  made.dataset.choice = name;
-  made.append(element("span", "", text));
+  const created = element("button", isPrimary ? "choice primary" : "choice");
+  created.type = act ? "button" : "submit";
+  created.dataset.choice = name;
+  created.append(element("span", "", text));
   if (key) {
-    made.append(element("kbd", "", keyCap(key)));
-    made.setAttribute("aria-keyshortcuts", key);
+    created.append(element("kbd", "", keyCap(key)));
+    created.setAttribute("aria-keyshortcuts", key);
   }
-  if (act) made.addEventListener("click", act);
-  return made;
+  if (act) created.addEventListener("click", act);
+  return created;
 }
