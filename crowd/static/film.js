@@ -36,7 +36,7 @@ export class Film {
     if (first > this.#end || (first > moment && !isPlaying) || first === moment + AHEAD) return;
     if (this.#loading && first >= this.#first && first < this.#first + WINDOW) return;
     for (const number in pictures) if (Math.abs(number - moment) > KEPT) delete pictures[number];
-    this.#fetch(first, pictures);
+    this.#fetch(first);
   }
 
   close() {
@@ -44,7 +44,7 @@ export class Film {
     this.#loading = null;
   }
 
-  async #fetch(first, pictures) {
+  async #fetch(first) {
     this.close();
     const loading = new AbortController();
     [this.#loading, this.#first] = [loading, first];

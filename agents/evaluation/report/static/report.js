@@ -6,13 +6,13 @@ const SPEEDS = [1, 4, 12, 30]; // moments a second
 const replays = JSON.parse(document.getElementById("replays").textContent);
 
 function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
+  const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (value !== null) made.setAttribute(name, value);
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value !== null) node.setAttribute(name, value);
   }
-  made.append(...children);
-  return made;
+  node.append(...children);
+  return node;
 }
 
 function screens(play) {
@@ -66,9 +66,9 @@ class Player {
     this.rate = element("button", {
       type: "button", "aria-label": "Speed", title: "Speed", onclick: () => this.faster(),
     });
-    this.seedButtons = this.seeds.map((one, i) => element("button", {
-      type: "button", title: `seed ${one.seed}: ${one.reason}`, onclick: () => this.choose(i, this.who),
-    }, `…${String(one.seed).slice(-4)}`));
+    this.seedButtons = this.seeds.map((seed, i) => element("button", {
+      type: "button", title: `seed ${seed.seed}: ${seed.reason}`, onclick: () => this.choose(i, this.who),
+    }, `…${String(seed.seed).slice(-4)}`));
     this.actors = element("div", { class: "row", role: "group", "aria-label": "Who plays" });
     root.append(
       element("h3", {}, task),
@@ -88,10 +88,10 @@ class Player {
     const plays = this.seeds[seed].plays;
     this.who = Math.min(who ?? 0, plays.length - 1);
     this.play = plays[this.who];
-    this.seedButtons.forEach((one, i) => one.setAttribute("aria-pressed", String(i === seed)));
-    this.actors.replaceChildren(...(plays.length < 2 ? [] : plays.map((one, i) => element("button", {
+    this.seedButtons.forEach((button, i) => button.setAttribute("aria-pressed", String(i === seed)));
+    this.actors.replaceChildren(...(plays.length < 2 ? [] : plays.map((play, i) => element("button", {
       type: "button", "aria-pressed": String(i === this.who), onclick: () => this.choose(seed, i),
-    }, one.actor))));
+    }, play.actor))));
     const key = `${seed}/${this.who}`;
     if (!this.prepared.has(key)) {
       const image = new Image();
@@ -186,5 +186,5 @@ class Player {
 }
 
 for (const root of document.querySelectorAll(".player")) {
-  new Player(root, replays.filter((one) => one.task === root.dataset.task));
+  new Player(root, replays.filter((replay) => replay.task === root.dataset.task));
 }
