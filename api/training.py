@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..datasets.folder_kinds import RUN, expect_place
 from ..datasets.store import Store
 from ..errors import TutelageError
+from ..files.folder_kinds import RUN, expect_place
 from .policies import Run
 
 StoreSource = Store | str | Path

@@ -35,9 +35,9 @@ def export_(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
 ) -> None:
     """Write a store in another project's format, and say what that format cannot hold."""
-    from ..datasets.folder_kinds import EXPORT, OTHER, expect_place
     from ..datasets.formats.exchange import export_store, own_format
     from ..datasets.store import Store
+    from ..files.folder_kinds import EXPORT, OTHER, expect_place
 
     expect_place(out, EXPORT, OTHER)  # formats that make folders in it say more
     trusting([to])
@@ -84,8 +84,8 @@ def import_(
 
     Files of other formats are read by a function of yours: ten lines of Python, see docs/extend.md.
     """
-    from ..datasets.folder_kinds import STORE, expect_place
     from ..datasets.formats.exchange import count_episodes, import_store
+    from ..files.folder_kinds import STORE, expect_place
 
     expect_place(out, STORE)
     name, folder = _format_and_folder(source, origin)

@@ -137,9 +137,9 @@ def record(
     """Serve tasks to play in the browser; every step is journaled, kept episodes go to the store."""
     from ..crowd.hosting.reachable_pace import pace_notes
     from ..crowd.server.recorder_app import record as serve_recorder
-    from ..datasets.folder_kinds import STORE, expect_place
     from ..envs.preflight import rehearse
     from ..envs.suite import load_suite
+    from ..files.folder_kinds import STORE, expect_place
 
     chosen = load_suite(suite)
     expect_place(out, STORE)
@@ -202,11 +202,11 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Let a simulated crowd (careful, noisy, slow, lazy, mistaken, hostile) play, and store what it did."""
-    from ..datasets.folder_kinds import STORE, expect_place
     from ..datasets.simulation import simulated_crowd
     from ..datasets.store import Store
     from ..envs.preflight import rehearse
     from ..envs.suite import load_suite
+    from ..files.folder_kinds import STORE, expect_place
 
     chosen, within = load_suite(suite or named), _seed_range(seeds)
     people = simulated_crowd.crowd(dict.fromkeys(trusting(who), 1)) if who else None
@@ -291,7 +291,7 @@ def train(
 ) -> None:
     """Train one policy on everything in the stores; flags override the YAML given with --config."""
     from ..agents.training.resuming import settings_for
-    from ..datasets.folder_kinds import RUN, expect_place
+    from ..files.folder_kinds import RUN, expect_place
 
     expect_place(out, RUN)
     stores = [_store(folder) for folder in folders]
@@ -360,7 +360,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure policies beside people, the expert, the crowd and random actions, on the same unseen seeds."""
-    from ..datasets.folder_kinds import EVALUATION, expect_place
+    from ..files.folder_kinds import EVALUATION, expect_place
 
     expect_place(out, EVALUATION)  # above all: what comes now takes torch, and its time
     from ..agents.evaluation.compare import measure
@@ -402,7 +402,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the whole pipeline: a simulated crowd plays, one policy is trained, all are evaluated."""
-    from ..datasets.folder_kinds import DEMO, expect_place
+    from ..files.folder_kinds import DEMO, expect_place
 
     expect_place(out, DEMO)
     from .demo import run_demo

@@ -77,7 +77,7 @@ def payments(
     """List payments due and made: every amount, state, time and reason."""
     from ..crowd.privacy.people_search import open_study_database
     from ..crowd.recruiting.payment_table import entries, record_by_hand, study_of
-    from ..datasets.folder_kinds import expect_file
+    from ..files.folder_kinds import expect_file
 
     if record and not person:
         raise TutelageError("expected the person that --record is about, got none; give --person PSEUDONYM")

@@ -42,7 +42,7 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
 ) -> None:
     """Write one self-contained HTML page, or its table, plots and rows as files for a paper."""
-    from ..datasets.folder_kinds import DEMO, EVALUATION, FILE, OTHER, expect_file, expect_place
+    from ..files.folder_kinds import DEMO, EVALUATION, FILE, OTHER, expect_file, expect_place
 
     for path in (*(table or []), *(rows or []), *([out] if out is not None and not out.is_dir() else [])):
         expect_file(path)

@@ -90,7 +90,7 @@ def serve(
         )
     folder = out or Path(loaded.name)
     if not check:
-        from ..datasets.folder_kinds import STORE, STUDY, expect_place
+        from ..files.folder_kinds import STORE, STUDY, expect_place
 
         expect_place(folder, STUDY, STORE)
     if check:

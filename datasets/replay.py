@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Discrete, Space
 
-from ..envs.capabilities import ReplaysMany, plain
-from ..envs.spaces import leaves, row_to_action
 from ..envs.success import SuccessRule
 from ..envs.suite import Suite
 from ..envs.task_env import StepResult, TaskEnv
 from ..errors import TutelageError
 from ..foreign_code.trust import Untrusted
+from .batch_replay import are_valid, replay_batch, replays_many
 from .proof import ReplayResult, differences, is_same
-from .trajectory import Digest, Trajectory, digest_of, digest_of_steps, stack_observations
+from .trajectory import Digest, Trajectory, digest_of, stack_observations
 from .versions import moved_versions
 
 
@@ -124,30 +121,6 @@ def replay_many(
             yield error
 
 
-def replays_many(environment: TaskEnv, seed: int) -> bool:
-    """Return whether an environment replays many episodes at once, by a reset to a seed.
-
-    Without wrappers, and without action masks, which only `info` has.
-    """
-    if plain(environment.env, ReplaysMany) is None:
-        return False
-    try:
-        return environment.reset(seed).legal is None
-    except Exception:  # a replay step by step tells why
-        return False
-
-
-def are_valid(actions: np.ndarray, space: Space[Any]) -> bool:
-    """Return whether rows `[T, k]` are actions of a space: `ReplaysMany.replay_many` checks none."""
-    if not isinstance(space, Discrete):
-        return all(space.contains(row_to_action(space, row)) for row in actions)
-    if actions.shape[1] != 1:
-        return False
-    low, high = int(space.start), int(space.start) + int(space.n) - 1
-    column = actions[:, 0]
-    return bool(((column >= low) & (column <= high) & (column == np.floor(column))).all())
-
-
 def _replay_fast(trajectories: Sequence[Trajectory], environment: TaskEnv) -> dict[str, ReplayResult]:
     """Replay at once those episodes that can be: id → result. An error of the environment leaves all out."""
     limit, space = environment.fixed_limit or len(max(trajectories, key=len)), environment.action_space
@@ -158,38 +131,10 @@ def _replay_fast(trajectories: Sequence[Trajectory], environment: TaskEnv) -> di
     ]
     try:
         results = list(replay_batch(fit, environment)) if fit else []
-    except Exception:  # the episodes are replayed step by step instead, which tells why
+    except TutelageError:  # the episodes are replayed step by step instead
         return {}
-    return {trajectory.episode: result for trajectory, result in zip(fit, results, strict=True)}
-
-
-def replay_batch(trajectories: Sequence[Trajectory], environment: TaskEnv) -> Iterator[ReplayResult]:
-    """Replay episodes of one task, whose environment `replays_many`, in one call."""
-    bare = plain(environment.env, ReplaysMany)
-    assert bare is not None
-    lengths = [len(trajectory) for trajectory in trajectories]
-    starts = np.concatenate(([0], np.cumsum(lengths)))
-    seeds = np.array([trajectory.seed for trajectory in trajectories], np.int64)
-    batch = bare.replay_many(
-        seeds, starts, np.concatenate([trajectory.actions for trajectory in trajectories])
-    )
-    paths = [leaf.path for leaf in leaves(environment.observation_space)]
-    rule, limit = environment.task.success, environment.fixed_limit
-    for index, trajectory in enumerate(trajectories):
-        steps, observed = (
-            slice(starts[index], starts[index + 1]),
-            slice(starts[index] + index, starts[index + 1] + index + 1),
-        )
-        rewards = batch.rewards[steps]
-        flags = np.stack([batch.terminated[steps], batch.truncated[steps]], 1)
-        if len(trajectory) == limit and not flags[-1, 0]:
-            flags[-1, 1] = True
-        ends = bool(flags[-1, 0]), bool(flags[-1, 1])
-        infos = rule.no_infos(len(trajectory))
-        success = rule.outcome(any(ends) and rule.judge(rewards, *ends, infos))
-        observations = {path: batch.observations[path][observed] for path in paths}
-        digest = digest_of_steps(observations, rewards, flags)
-        yield ReplayResult(rewards, *ends, success, digest, observations, None, infos, {})
+    pairs = zip(fit, results, strict=True)
+    return {trajectory.episode: result for trajectory, result in pairs if result is not None}
 
 
 class Environments:

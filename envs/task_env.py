@@ -119,6 +119,11 @@ class TaskEnv:
             return min(limits)
         return None if self.env.has_wrapper_attr("max_steps") else DEFAULT_LIMIT
 
+    @property
+    def time_limit(self) -> int | None:
+        """The step limit of Gymnasium's own wrapper, None without one."""
+        return _spec_limit(self.env)
+
     def forget(self) -> None:
         """Clear the state of the last episode."""
         self.last_action, self.casts = None, {}

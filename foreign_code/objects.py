@@ -223,11 +223,11 @@ def foreign_errors(
         raise
     except passing:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # the program does not end because foreign code says so
         raise raised(f"{before}{described(error)}{after}") from error
 
 
-def described(error: Exception) -> str:
+def described(error: BaseException) -> str:
     """Return the kind of an error and its message, in one line."""
     message = " ".join(str(error).split())[:300] or "nothing more"
     return f"{type(error).__name__}: {message}"

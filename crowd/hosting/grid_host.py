@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from ...datasets.batch_replay import replay_batch
 from ...datasets.proof import differences
-from ...datasets.replay import replay_batch
 from ...datasets.trajectory import Digest
 from ...datasets.versions import versions_of
 from ...envs.capabilities import HumanInput
@@ -126,7 +126,8 @@ class GridHost:
 
         async def observations() -> Mapping[str, np.ndarray]:
             (replayed,) = replay_batch([trajectory], self._shared.environment)
-            if mismatches := differences(trajectory, replayed):
+            mismatches = ["another end"] if replayed is None else differences(trajectory, replayed)
+            if replayed is None or mismatches:
                 raise TutelageError(
                     f"expected episode {record.episode} to replay as played, got {', '.join(mismatches)}"
                 )

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from ...envs.capabilities import ReplaysMany, plain
 from ...envs.spaces import leaves
 from ...envs.task import Task
 from ...envs.task_env import TaskEnv
+from ..batch_replay import replayed
 
 
 class LazyObservations(Mapping[str, "LazyLeaf"]):
@@ -25,10 +25,8 @@ class LazyObservations(Mapping[str, "LazyLeaf"]):
 
     def __init__(self, task: Task, seeds: np.ndarray, starts: np.ndarray, actions: np.ndarray) -> None:
         self._task_env = TaskEnv(task)
-        environment = plain(self._task_env.env, ReplaysMany)
-        assert environment is not None
         self._paths = [leaf.path for leaf in leaves(self._task_env.observation_space)]
-        self._environment, self._seeds, self._starts, self._actions = environment, seeds, starts, actions
+        self._seeds, self._starts, self._actions = seeds, starts, actions
         self._rows = np.empty(0, np.int64)
         self._cached: dict[str, np.ndarray] = {}
 
@@ -64,11 +62,11 @@ class LazyObservations(Mapping[str, "LazyLeaf"]):
         begins = np.concatenate(([0], np.cumsum(steps_needed)))
         firsts = self._starts[unique_episodes]
         steps = np.arange(begins[-1]) + np.repeat(firsts - begins[:-1], steps_needed)
-        replayed = self._environment.replay_many(
-            self._seeds[unique_episodes], begins, np.asarray(self._actions[steps], np.float64)
+        batch = replayed(
+            self._task_env, self._seeds[unique_episodes], begins, np.asarray(self._actions[steps], np.float64)
         )
         indices = begins[position] + position + depths
-        return {path: replayed.observations[path][indices] for path in self._paths}
+        return {path: batch.observations[path][indices] for path in self._paths}
 
 
 class LazyLeaf:

@@ -20,8 +20,9 @@ from ...envs.task_env import TaskEnv
 from ...envs.task_spec import supports
 from ...errors import TutelageError, nearest
 from ...files.finite_json import exact_json
+from ..batch_replay import are_valid, replays_many
 from ..proof import ReplayResult
-from ..replay import Environments, are_valid, replay_many, replays_many
+from ..replay import Environments, replay_many
 from ..store import Progress, Store, select
 from ..suite_union import union
 from ..trajectory import Trajectory

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from ...envs.suite import Suite
 from ...envs.task_env import TaskEnv
 from ...foreign_code.trust import Untrusted
+from ..batch_replay import replays_many
 from ..simulation.batch_simulation import play_batch, simulates
 from ..simulation.profiles import PROFILES, SimulatedDemonstrator
 from ..simulation.simulated_crowd import SimulatedPlayer, play
@@ -42,7 +43,7 @@ def expert_steps(suite: Suite, seeds: Mapping[str, Sequence[int]]) -> dict[tuple
 
 
 def _solved_trajectories(environment: TaskEnv, seeds: Sequence[int], suite: str) -> list[Trajectory]:
-    if simulates(environment.task):
+    if simulates(environment.task) and replays_many(environment, seeds[0]):
         trajectories = play_batch(environment, [_EXPERT], seeds, suite, "")
     else:
         player = SimulatedPlayer(_EXPERT, environment)

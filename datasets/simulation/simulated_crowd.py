@@ -24,6 +24,7 @@ from ...envs.task import RECORD, SeedRange, Task
 from ...envs.task_env import TaskEnv
 from ...errors import EnvironmentFailure, TutelageError
 from ...foreign_code.trust import Untrusted
+from ..batch_replay import replays_many
 from ..episode_builder import EpisodeBuilder
 from ..replay import prove
 from ..schema import to_table
@@ -241,7 +242,7 @@ def _play_chunk(job: _Job) -> _Chunk:
     remaining = list(seeds)
     while remaining and len(failures) < _FAILURES:
         with _record_failure(task, remaining, failures), closing(TaskEnv(task)) as environment:
-            if simulates(task):
+            if simulates(task) and replays_many(environment, remaining[0]):
                 episodes, remaining = play_batch(environment, people, remaining, suite.name, started), []
             else:
                 _play_one_by_one(environment, people, remaining, suite, started, episodes)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +41,7 @@ EPISODES: list[Any] = []
 def read(source: str, sign: int = 1) -> Iterator[Any]:
     assert source == "somewhere"
     for episode in EPISODES:
-        if isinstance(episode, Exception):
+        if isinstance(episode, BaseException):
             raise episode
         yield episode
 
@@ -64,3 +66,18 @@ class Fails:
     def write(store: Store, folder: str) -> None:
         (Path(folder) / "half").write_text("")
         raise ValueError("no more paper")
+
+
+class Odd:
+    """Writers that go wrong in their own ways."""
+
+    def write(self, store: Store, folder: str, how: str = "") -> Any:
+        os.chdir("/")
+        (Path(folder) / "half").write_text("")
+        if how == "number":
+            return 5
+        if how == "exit":
+            raise SystemExit(0)
+        if how == "gone":
+            shutil.rmtree(folder)
+        return (f"one{line}\ntwo" for line in ([1 / 0] if how == "lazily" else [""]))

@@ -80,7 +80,19 @@ def test_what_is_known_of_an_episode_is_kept(tmp_path: Path) -> None:
         ({"task": "poles"}, "expected task to be one of pole, got 'poles'; did you mean 'pole'?"),
         ({"kind": "robot"}, "expected kind to be one of"),
         ({"reward": 1}, "got 'reward'; did you mean 'rewards'?"),
-        ({"seed": "x"}, "ValueError"),
+        ({"seed": "x"}, "expected seed to be a whole number"),
+        ({"seed": True}, "expected seed to be a whole number"),
+        ({"seed": 2**63}, "expected seed to be a whole number"),
+        ({"terminated": "False"}, "expected terminated to be True or False"),
+        ({"times_ms": [3, 2, 1] * 4}, "never fall"),
+        ({"times_ms": [2**40] * 12}, "never fall"),
+        ({"demonstrator": "a\ud800"}, "expected demonstrator to be a name"),
+        ({"episode": "first"}, "expected a name of its own, got 'first' again"),
+        ({"infos": [1, 2]}, "expected infos"),
+        ({"rewards": [10**400] * 12}, "expected rewards to be numbers"),
+        ({"rewards": None}, "expected rewards to be numbers"),
+        ({"observations": []}, "expected one observation more than rewards"),
+        ({"actions": []}, "expected 12 actions"),
         ({"times_ms": [1]}, "expected 12 times_ms"),
     ],
     ids=str,
@@ -89,14 +101,14 @@ def test_an_episode_that_is_none_is_told_in_one_line_and_nothing_is_read(
     tmp_path: Path, change: dict[str, Any], complaint: str
 ) -> None:
     with pytest.raises(TutelageError) as error:
-        imported(tmp_path, played(1), played(3) | change)
+        imported(tmp_path, played(1) | {"episode": "first"}, played(3) | change)
     assert str(error.value).startswith(f"{HERE}:read, episode 1: ")
     assert complaint in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("bad", [ValueError("torn"), None, 7])
+@pytest.mark.parametrize("bad", [ValueError("torn"), SystemExit(0), None, 7])
 def test_so_is_a_reader_that_fails(tmp_path: Path, bad: Any) -> None:
     with pytest.raises(TutelageError, match="episode_log:read"):
         imported(tmp_path, played(1), bad)
@@ -125,6 +137,25 @@ def test_a_store_goes_out_and_comes_back_by_the_command_line(tmp_path: Path) -> 
     assert done.returncode == 2
     assert "ValueError: no more paper" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["back", "lines", "store", "suite.yaml"]
+
+
+@pytest.mark.parametrize("how", ["number", "exit", "gone", "lazily"])
+def test_a_writer_that_goes_wrong_leaves_nothing(tmp_path: Path, how: str) -> None:
+    imported(tmp_path, played(3) | {"seed": 3})
+    before = sorted(path.name for path in tmp_path.iterdir())
+    odd = f"{{{HERE}:Odd: {{how: {how}}}}}"
+    done = run("export", "store", "--to", odd, "-o", "out", cwd=tmp_path)
+    assert done.returncode == 2, done.stdout
+    assert len([line for line in done.stderr.splitlines() if not line.startswith("trusting")]) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_class_is_made_and_its_sentences_are_lines(tmp_path: Path) -> None:
+    imported(tmp_path, played(3) | {"seed": 3})
+    done = run("export", "store", "--to", f"{HERE}:Odd", "-o", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "one two" in done.stdout
+    assert (tmp_path / "out" / "half").is_file()
 
 
 def test_a_name_that_is_no_format_says_how_to_bring_one(tmp_path: Path) -> None:
