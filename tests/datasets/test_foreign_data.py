@@ -231,7 +231,7 @@ def test_a_near_id_is_offered_only_where_it_is_near(env_id: str, near: str) -> N
 @pytest.mark.parametrize("name", ["robomimic", "csv", "npz", "hdf5", "rlds"])
 def test_a_format_that_is_not_read_is_shown_the_way(name: str, tmp_path: Path) -> None:
     told = tutelage("import", tmp_path, "--from", name, "-o", tmp_path / "out", status=2)
-    assert "make a Minari dataset of those files" in told
+    assert "write a function that reads those files" in told
     page, anchor = told.rpartition("see ")[2].split("#")
     headings = (ROOT / page).read_text("utf-8").splitlines()
     written = [
