@@ -41,11 +41,11 @@ def export_(
 
     expect_place(out, EXPORT, OTHER)  # formats that make folders in it say more
     trusting([to])
-    if (own := own_format(to)) is not None:
+    if (spec := own_format(to)) is not None:
         from ..api.store import Store as EpisodeStore
         from ..datasets.formats.own_format import export_own
 
-        report = export_own(own, EpisodeStore.open(folder), out)
+        report = export_own(spec, EpisodeStore.open(folder), out)
     else:
         store = Store.open(folder)
         with counting("writing", len(store)) as advance:

@@ -23,6 +23,11 @@ LONG = 1024
 KINDS = ("person", "expert", "simulated", "policy", "chance")
 
 
+def controller_of(kind: str) -> str:
+    """Return which of CONTROLLERS chooses the actions of a demonstrator of a kind."""
+    return {"policy": "policy", "chance": "policy", "expert": "expert"}.get(kind, "person")
+
+
 def new_episode_id() -> str:
     """Return a new unique episode id: 32 hexadecimal digits."""
     return uuid.uuid4().hex

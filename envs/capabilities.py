@@ -87,7 +87,7 @@ class Snapshots(Protocol):
     """Returns to an earlier state of an episode."""
 
     def snapshot(self) -> Any:
-        """Return a copy of the whole state, random generator included."""
+        """Return a copy of the whole state, random generator included; later steps must not change it."""
         ...
 
     def restore(self, snapshot: Any) -> Any:

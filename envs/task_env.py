@@ -130,12 +130,16 @@ class TaskEnv:
         self._watch = SuccessMonitor(self.task.success)
 
     def snapshot(self) -> TaskSnapshot | None:
-        """Return the present state; None if the environment has no `capabilities.Snapshots`."""
+        """Return the present state; None without `capabilities.Snapshots`, or where they fail."""
         bare = plain(self.env, Snapshots)
         if bare is None:
             return None
+        try:
+            state = bare.snapshot()
+        except Exception:  # nothing depends on it
+            return None
         return TaskSnapshot(
-            environment=bare.snapshot(),
+            environment=state,
             limits=[(wrapper, wrapper._elapsed_steps or 0) for wrapper in _time_limits(self.env)],
             generator=self.env.action_space.np_random.bit_generator.state,
             watch=self._watch.copied(),
@@ -145,17 +149,22 @@ class TaskEnv:
             limit=self.limit,
         )
 
-    def restore(self, snapshot: TaskSnapshot) -> None:
-        """Return to a snapshot of this episode."""
+    def restore(self, snapshot: TaskSnapshot, observation: Observation) -> bool:
+        """Return to a snapshot of this episode; False unless that gives the observation it was made at."""
         bare = plain(self.env, Snapshots)
         assert bare is not None
-        self.raw_observation = bare.restore(snapshot.environment)
+        try:
+            self.raw_observation = bare.restore(snapshot.environment)
+            restored = self._flat(self.raw_observation)
+        except Exception:  # the caller begins again
+            return False
         for wrapper, steps in snapshot.limits:
             wrapper._elapsed_steps = steps  # type: ignore[assignment]
         self.env.action_space.np_random.bit_generator.state = snapshot.generator
         self._watch, self.casts = snapshot.watch.copied(), dict(snapshot.casts)
         self.last_action, self.instruction = snapshot.last_action, snapshot.instruction
         self.limit = snapshot.limit
+        return all(np.array_equal(restored[path], value) for path, value in observation.items())
 
     def infos(self) -> dict[str, np.ndarray]:
         """Return the info values that the success rule read in this episode, see `SuccessMonitor.infos`."""
@@ -181,7 +190,9 @@ class TaskEnv:
         self.last_action = action
         self._note_action(action)
         reward, terminated = float(reward), bool(terminated)
-        truncated = bool(truncated) or (not terminated and self._watch.steps + 1 >= self.limit)
+        steps = self._watch.steps + 1
+        # Gymnasium's own wrapper, which concurrent steps pass by, truncates what has terminated, too
+        truncated = bool(truncated) or steps == self.time_limit or (not terminated and steps >= self.limit)
         self._watch.add(reward, terminated, truncated, info)
         return self._step(observation, reward, terminated, truncated, info)
 

@@ -119,9 +119,9 @@ def test_by_python_it_goes_the_same_road(tutelage: Typed, python: Path, place: P
         [python, "-P", "road.py"], cwd=place, env=environment, capture_output=True, text=True, timeout=280
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    said = json.loads(done.stdout.strip().splitlines()[-1])
-    assert said["episodes"] == 12
-    rows = {row["actor"]: row for row in said["rows"]}
+    printed = json.loads(done.stdout.strip().splitlines()[-1])
+    assert printed["episodes"] == 12
+    rows = {row["actor"]: row for row in printed["rows"]}
     assert set(rows) >= {"policy", "expert", "steady", "impatient"}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ...datasets.episode_builder import EpisodeBuilder
-from ...datasets.trajectory import Trajectory
+from ...datasets.trajectory import Trajectory, controller_of
 from ...datasets.versions import versions_of
 from ...envs.capabilities import StepsTogether
 from ...envs.spaces import action_to_row
@@ -26,8 +26,6 @@ FAILURES = 3
 
 GAVE_UP = "gave up"
 """`notes` of an episode whose actor gave up; such an episode is neither terminated nor truncated."""
-
-_CONTROLLER = {"policy": "policy", "chance": "policy", "expert": "expert", "simulated": "person"}
 
 
 def rollout(
@@ -124,7 +122,7 @@ def _play(
     with broken.actor(range(len(seeds)), actor.name):
         actor.begin(environments, task, seeds)
     names = getattr(actor, "demonstrators", None) or [actor.name] * len(seeds)
-    controller = _CONTROLLER.get(actor.kind, "person")
+    controller = controller_of(actor.kind)
     builders = [
         EpisodeBuilder(seed, name, actor.kind, controller, keep)
         for seed, name in zip(seeds, names, strict=True)

@@ -49,7 +49,6 @@ class EpisodeProgress:
         self.record = replace(record, digest=self._digest.update(self.now.observation, 0.0, False, False))
         self._snapshots: list[_Snapshot] = []
         self._spacing = _SNAPSHOT_STEPS
-        self._take_snapshot()
 
     @classmethod
     def begin(cls, environment: TaskEnv, record: EpisodeRecord) -> EpisodeProgress:
@@ -126,26 +125,40 @@ class EpisodeProgress:
             success=result.success,
         )
         self.steps.append(step)
-        if len(self.steps) % self._spacing == 0:
-            self._take_snapshot()
         return step
+
+    def skip(self, steps: Sequence[StepRecord], seconds: float) -> list[StepRecord]:
+        """Take actions for about `seconds`, but at least one, and none after the end; keeps snapshots."""
+        new_steps: list[StepRecord] = []
+        until = time.monotonic() + seconds
+        for step in steps:
+            if len(self.steps) % self._spacing == 0:
+                self._take_snapshot()
+            new_steps.append(self.take(np.array(step.action), step.time_ms, step.controller, step.frame))
+            if self.done or time.monotonic() >= until:
+                break
+        return new_steps
 
     def back_to(self, step_count: int) -> int | None:
         """Return to the latest snapshot at or before that many steps; returns its number of steps.
 
-        None if the environment has no `capabilities.Snapshots`.
+        None if there is none, and if the environment's `restore` gives another observation than its step did;
+        the episode is unusable then, until it begins again.
         """
         earlier = [snapshot for snapshot in self._snapshots if snapshot.steps <= step_count]
         if not earlier:
             return None
         snapshot = earlier[-1]
-        self.environment.restore(snapshot.environment)
+        if not self.environment.restore(snapshot.environment, snapshot.now.observation):
+            return None
         self.now, self._digest = snapshot.now, snapshot.digest.copied()
         del self.steps[snapshot.steps :], self._observations[snapshot.steps + 1 :]
         self._snapshots = earlier
         return snapshot.steps
 
     def _take_snapshot(self) -> None:
+        if self._snapshots and self._snapshots[-1].steps >= len(self.steps):
+            return
         environment = self.environment.snapshot()
         if environment is None:
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -193,16 +192,9 @@ class EpisodePlayer:
         return step, self._view(self._episode, anew=False)
 
     def skip(self, steps: Sequence[StepRecord], seconds: float) -> list[StepRecord]:
-        """Take actions without drawing, for about `seconds`, but at least one, and none after the end."""
+        """Take actions without drawing, see `EpisodeProgress.skip`."""
         assert self._episode is not None
-        new_steps: list[StepRecord] = []
-        until = time.monotonic() + seconds
-        for step in steps:
-            row = np.array(step.action)
-            new_steps.append(self._episode.take(row, step.time_ms, step.controller, step.frame))
-            if self._episode.done or time.monotonic() >= until:
-                break
-        return new_steps
+        return self._episode.skip(steps, seconds)
 
     def back_to(self, step_count: int) -> int | None:
         assert self._episode is not None

@@ -40,7 +40,7 @@ class HostFactory:
         return GridHost(self._levels[task.id])
 
     def warm_up(self, task: Task) -> None:
-        """Compile or load the kernels of a grid task, which its first player would wait for."""
+        """Compile or load what the first player of a task would wait for."""
         host = self.make(task)
         if isinstance(host, GridHost):
             host.warm_up()

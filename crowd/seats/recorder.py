@@ -185,8 +185,7 @@ class Recorder:
         """Import and compile everything that the first player would otherwise wait for."""
         for task in self.settings.tasks:
             registry_with(task.env)
-            if runs_here(task):
-                self._hosts.warm_up(task)
+            self._hosts.warm_up(task)
 
     def _note(self, text: str) -> None:
         for seat in self._seats.values():

@@ -164,7 +164,7 @@ function measured(participant, [name, id, write]) {
 }
 
 function historyOf(participant) {
-  const decisions = participant.consents.map((each) => ({ at: each.at, what: `consent ${each.decision}`, reason: `${each.language}, version ${each.consent.slice(0, 8)}` }));
+  const decisions = participant.consents.map((consent) => ({ at: consent.at, what: `consent ${consent.decision}`, reason: `${consent.language}, version ${consent.consent.slice(0, 8)}` }));
   const rows = [...participant.events, ...decisions].sort((first, second) => second.at - first.at);
   return rows.length ? rows.map((row) => eventLine(row, participant.at)) : [element("li", "quiet", "Nothing yet")];
 }

@@ -92,14 +92,14 @@ def import_store(
     under new ids.
     """
     refuse_link(out)
-    if (own := own_format(origin)) is not None:
+    if (spec := own_format(origin)) is not None:
         from .own_format import import_own
 
         if keep_changed:
-            raise TutelageError(f"expected no --changed with {own.name}, which tutelage does not export")
+            raise TutelageError(f"expected no --changed with {spec.name}, which tutelage does not export")
         if not suite:
-            raise TutelageError(f"expected --suite SUITE with {own.name}: the tasks of its episodes")
-        return import_own(own, str(source), out, load_suite(suite), progress)
+            raise TutelageError(f"expected --suite SUITE with {spec.name}: the tasks of its episodes")
+        return import_own(spec, str(source), out, load_suite(suite), progress)
     _check_format(origin, SOURCES)
     if origin == "miniwob-turk":
         if keep_changed:

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...envs.task import RECORD, Task
-from ...errors import TutelageError
-from ..trajectory import CONTROLLERS, Trajectory, digest_of
-
-_CONTROLLER = {"person": "person", "expert": "expert"}
+from ..trajectory import CONTROLLERS, Trajectory, controller_of, digest_of
+from .fact_checks import check_lengths
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,10 @@ class ForeignEpisode:
     def trajectory(self, task: Task, suite: str) -> Trajectory:
         """Return the episode as one of a task, with observations; raises TutelageError for odd lengths."""
         steps = len(self.rewards)
-        self._check_lengths(steps)
-        ends = self.terminated, self.truncated
-        infos = dict(self.infos)
-        controller = CONTROLLERS.index(_CONTROLLER.get(self.kind, "policy"))
+        times_ms = np.zeros(steps, np.int32) if self.times_ms is None else self.times_ms
+        numbers = {"actions": self.actions, "rewards": self.rewards, "times_ms": times_ms, **self.infos}
+        check_lengths(numbers, self.observations, f"episode {self.episode}")
+        ends, infos = (self.terminated, self.truncated), dict(self.infos)
         return Trajectory(
             suite=suite,
             task=task.id,
@@ -55,8 +53,8 @@ class ForeignEpisode:
             actions=self.actions,
             casts=dict(self.casts),
             rewards=self.rewards,
-            times_ms=np.zeros(steps, np.int32) if self.times_ms is None else self.times_ms,
-            controllers=np.full(steps, controller, np.int8),
+            times_ms=times_ms,
+            controllers=np.full(steps, CONTROLLERS.index(controller_of(self.kind)), np.int8),
             frames=np.zeros(steps, np.int32),
             terminated=self.terminated,
             truncated=self.truncated,
@@ -69,16 +67,3 @@ class ForeignEpisode:
             episode=self.episode,
             notes="" if self.seed is not None else "seed unknown",
         )
-
-    def _check_lengths(self, steps: int) -> None:
-        arrays = {"actions": (self.actions, steps)}
-        arrays |= {f"observations {path!r}": (array, steps + 1) for path, array in self.observations.items()}
-        arrays |= {f"infos {path!r}": (array, steps) for path, array in self.infos.items()}
-        if self.times_ms is not None:
-            arrays["times_ms"] = self.times_ms, steps
-        for name, (array, expected) in arrays.items():
-            if len(array) != expected:
-                raise TutelageError(
-                    f"expected {expected} {name} beside {steps} rewards, got {len(array)}; there is one "
-                    "observation more than rewards, and as many of all else"
-                )

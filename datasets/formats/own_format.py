@@ -23,7 +23,7 @@ from ...envs.task_env import TaskEnv
 from ...errors import TutelageError, brief, nearest
 from ...files.atomic_files import disk_errors, sync_folder
 from ...files.bounded_files import real_path
-from ...files.safe_tree import remove_tree
+from ...files.safe_tree import remove_tree, sync_tree
 from ...foreign_code.objects import FORMATS, ObjectSpec, described, foreign_errors
 from ..batch_replay import are_valid
 from ..replay import Environments, prove_again
@@ -32,7 +32,7 @@ from ..trajectory import KINDS, Trajectory, stack_observations
 from .all_or_none import staged_import
 from .facts import refuse_existing, unnest
 from .foreign_episode import ForeignEpisode
-from .reading_back import append_new
+from .reading_back import append_new, count_sentence
 
 NEEDED = ("observations", "actions", "rewards", "terminated")
 OPTIONAL = ("task", "truncated", "seed", "demonstrator", "kind", "infos", "times_ms", "episode")
@@ -56,14 +56,10 @@ def import_own(
             records = read(source, **spec.kwargs)
         if isinstance(records, str | Mapping) or not isinstance(records, Iterable):
             raise TutelageError(f"expected {spec.name} to return episodes, got {brief(records)}; yield them")
-        added, repeated = append_new(store, reader.trajectories(records, progress), existing)
-        if not added and not repeated:
+        counts = append_new(store, reader.trajectories(records), existing, progress)
+        if not any(counts):
             raise TutelageError(f"expected episodes of {spec.name} in {brief(source)}, got none")
-    return [
-        f"{source}: {counted(added, 'episode')} added"
-        + (f", {repeated} {agreeing(repeated, 'was')} there already." if repeated else "."),
-        *reader.report(),
-    ]
+    return [count_sentence(source, counts), *reader.report()]
 
 
 def export_own(spec: ObjectSpec, store: Any, out: Path) -> list[str]:
@@ -87,6 +83,7 @@ def export_own(spec: ObjectSpec, store: Any, out: Path) -> list[str]:
         if fresh.is_symlink() or not fresh.is_dir():
             raise TutelageError(f"expected {spec.name} to write into its folder, which is gone")
         with disk_errors(out):
+            sync_tree(fresh)
             fresh.rename(out)
             sync_folder(out.parent)
     except BaseException:
@@ -124,7 +121,7 @@ class _Reader:
         self._names: set[str] = set()
         self._source = hashlib.blake2b(source.encode("utf-8", "replace"), digest_size=4).hexdigest()
 
-    def trajectories(self, records: Iterable[Any], progress: Progress | None) -> Iterator[Trajectory]:
+    def trajectories(self, records: Iterable[Any]) -> Iterator[Trajectory]:
         for number, record in enumerate(self._raising(records)):
             where = f"{self._spec.name}, episode {number}: "
             try:
@@ -143,8 +140,6 @@ class _Reader:
             self._stored += episode.seed is not None and trajectory.observations is not None
             self._changed += bool(trajectory.casts)
             yield trajectory
-            if progress:
-                progress(1)
 
     def report(self) -> list[str]:
         sentences = []
@@ -252,7 +247,7 @@ def _times(values: Any) -> np.ndarray | None:
 
 
 def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool | np.bool_) and not (isinstance(value, int) and value in (0, 1)):
+    if not isinstance(value, bool | np.bool_ | int | np.integer) or value not in (0, 1):
         raise TutelageError(f"expected {name} to be True or False, got {brief(value)}")
     return bool(value)
 

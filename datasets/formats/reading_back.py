@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from ...console.printable import printable
+from ...console.wording import agreeing, counted
 from ...envs.admission import admit_all
 from ...envs.suite import Suite, suite_from
 from ...errors import TutelageError
 from ...files.bounded_files import parse_json
 from ..fingerprint import changed_groups, fingerprint
 from ..replay import Environments, prove_again, replay_proven
-from ..store import Store
+from ..store import Progress, Store
 from ..trajectory import Trajectory, digest_of
 from .export_marker import ExportMarker
 from .fact_checks import check_facts, check_lengths
@@ -164,11 +165,18 @@ def read_all(
         yield trajectory
 
 
-def append_new(store: Store, trajectories: Iterator[Trajectory], existing: set[str]) -> tuple[int, int]:
+def append_new(
+    store: Store,
+    trajectories: Iterator[Trajectory],
+    existing: set[str],
+    progress: Progress | None = None,
+) -> tuple[int, int]:
     """Append the episodes whose ids are not in `existing`; return the numbers of new and repeated ones."""
     added, repeated = 0, 0
     waiting: list[Trajectory] = []
     for trajectory in trajectories:
+        if progress:
+            progress(1)
         if trajectory.episode in existing:
             repeated += 1
             continue
@@ -181,6 +189,14 @@ def append_new(store: Store, trajectories: Iterator[Trajectory], existing: set[s
     if waiting:
         store.append(waiting)
     return added + len(waiting), repeated
+
+
+def count_sentence(name: str, counts: tuple[int, int]) -> str:
+    """Say how many episodes `append_new` has added, and how many were repeated."""
+    added, repeated = counts
+    return f"{name}: {counted(added, 'episode')} added" + (
+        f", {repeated} {agreeing(repeated, 'was')} there already." if repeated else "."
+    )
 
 
 def _describe(trajectory: Trajectory, changed: list[str]) -> str:

@@ -28,7 +28,7 @@ class Whole(BaseModel):
 
 
 @pytest.mark.parametrize(
-    ("document", "said"),
+    ("document", "sentence"),
     [
         ({"part": []}, "unknown key 'part'; allowed: parts, by name; did you mean 'parts'?"),
         ({"str": 1}, "unknown key 'str'; allowed: parts, by name"),
@@ -41,14 +41,14 @@ class Whole(BaseModel):
         ({"parts": 7}, ", got 7"),
     ],
 )
-def test_place_and_keys(document: dict[str, Any], said: str) -> None:
+def test_place_and_keys(document: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValidationError) as error:
         Whole.model_validate(document)
-    assert said in explain(error.value.errors()[0], Whole)
+    assert sentence in explain(error.value.errors()[0], Whole)
 
 
 def test_a_union_s_branch_is_no_part_of_the_place() -> None:
     with pytest.raises(ValidationError) as error:
         Whole.model_validate({"parts": [{"name": "a", "pace": {"fps": 1, "str": 2}}]})
-    said = [explain(detail, Whole) for detail in error.value.errors()]
-    assert any(sentence.startswith("unknown key 'parts.0.pace.str'; allowed: fps") for sentence in said)
+    sentences = [explain(detail, Whole) for detail in error.value.errors()]
+    assert any(sentence.startswith("unknown key 'parts.0.pace.str'; allowed: fps") for sentence in sentences)

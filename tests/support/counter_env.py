@@ -144,6 +144,25 @@ class CounterEnv(gymnasium.Env[dict[str, Any], int]):
         return HalvesReader()
 
 
+class Forgetful(CounterEnv):
+    """Its snapshots are wrong, in a way that is an argument."""
+
+    def __init__(self, wrong: str = "", **arguments: Any) -> None:
+        super().__init__(limit=100_000, far=200, **arguments)
+        self.wrong = wrong
+
+    def snapshot(self) -> Any:
+        if self.wrong == "raises":
+            raise RuntimeError("no room")
+        return self if self.wrong == "shares" else super().snapshot()
+
+    def restore(self, snapshot: Any) -> Any:
+        if self.wrong == "shares":
+            self.state = snapshot.state
+            return self.observation()
+        return super().restore(snapshot) | {"target": 7}
+
+
 class HalvesReader:
     """A click on the left half of the picture is less, on the right half more."""
 
@@ -171,3 +190,4 @@ gymnasium.register("ShortCounter-v0", "tutelage.tests.support.counter_env:Counte
 gymnasium.register(
     "LongCounter-v0", "tutelage.tests.support.counter_env:CounterEnv", kwargs={"limit": 100_000, "far": 200}
 )
+gymnasium.register("Forgetful-v0", "tutelage.tests.support.counter_env:Forgetful")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ....console.wording import agreeing, counted
+from ....console.wording import counted
 from ....envs.spaces import is_text, leaves
 from ....envs.task_env import TaskEnv
 from ....errors import TutelageError
@@ -18,11 +18,18 @@ from ...parquet.bounded_parquet import read_table
 from ...replay import Environments
 from ...schema import unpack
 from ...store import Progress, Store
-from ...trajectory import Trajectory
 from ..all_or_none import staged_import
 from ..export_marker import MARKERS, ExportMarker
 from ..minari.exporter import ImportResult
-from ..reading_back import ReadEpisode, append_new, common_suite, first_change, read_all, refuse_changed_files
+from ..reading_back import (
+    ReadEpisode,
+    append_new,
+    common_suite,
+    count_sentence,
+    first_change,
+    read_all,
+    refuse_changed_files,
+)
 from .reader import EPISODES, frames_of, joined, read_frames, rows_of
 from .schema import DATA_PATH, Feature, array_of, feature_name, features_of
 
@@ -58,22 +65,10 @@ def import_lerobot(
             if not keep_changed:
                 refuse_changed_files(folder, marker, partial(_first_change, folder, marker, environment))
             episodes = _written_episodes(folder, marker, environment)
-            trajectories = _with_progress(
-                read_all(episodes, environments, f"LeRobot dataset {folder}", keep_changed), progress
-            )
-            added, repeated = append_new(store, trajectories, existing)
-            report.append(
-                f"{folder}: {counted(added, 'episode')} added"
-                + (f", {repeated} {agreeing(repeated, 'was')} there already." if repeated else ".")
-            )
+            trajectories = read_all(episodes, environments, f"LeRobot dataset {folder}", keep_changed)
+            counts = append_new(store, trajectories, existing, progress)
+            report.append(count_sentence(str(folder), counts))
     return ImportResult(Store.open(out), report)
-
-
-def _with_progress(episodes: Iterator[Trajectory], progress: Progress | None) -> Iterator[Trajectory]:
-    for episode in episodes:
-        yield episode
-        if progress:
-            progress(1)
 
 
 def _first_change(folder: Path, marker: ExportMarker, environment: TaskEnv) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from gymnasium import Space, spaces
 
-from ....console.wording import agreeing, counted
+from ....console.wording import counted
 from ....envs.spaces import is_text, join_path, leaves
 from ....envs.task import Task
 from ....envs.task_env import TaskEnv
@@ -33,7 +33,7 @@ from ..export_marker import MARKERS, ExportMarker, write_marker
 from ..export_registry import Export
 from ..facts import escaped, facts_of, join_actions, nest, split_actions
 from ..hdf5_process import Hdf5Process
-from ..reading_back import append_new, common_suite, read_all, refuse_changed_files
+from ..reading_back import append_new, common_suite, count_sentence, read_all, refuse_changed_files
 from .importer import foreign_suite, foreign_trajectories
 from .limits import check_minari
 from .storage import add_episodes, create, find_change, written_episodes
@@ -145,11 +145,8 @@ def import_minari(
         with staged_import(Path(out), foreign_suite(datasets, Path(out), report)) as (store, existing):
             for dataset, task in zip(datasets, store.suite, strict=True):
                 episodes = foreign_trajectories(dataset, task, store.suite, report)
-                report.append(
-                    _count_sentence(
-                        dataset.id, append_new(store, _with_progress(episodes, progress), existing)
-                    )
-                )
+                counts = append_new(store, episodes, existing, progress)
+                report.append(count_sentence(dataset.id, counts))
     return ImportResult(Store.open(out), report)
 
 
@@ -360,18 +357,4 @@ def _import_exported(
     with Environments(store.suite) as environments:
         written = written_episodes(dataset, marker)
         episodes = read_all(written, environments, f"Minari dataset {dataset.id}", keep_changed)
-        return _count_sentence(dataset.id, append_new(store, _with_progress(episodes, progress), existing))
-
-
-def _with_progress(trajectories: Iterator[Trajectory], progress: Progress | None) -> Iterator[Trajectory]:
-    for trajectory in trajectories:
-        yield trajectory
-        if progress:
-            progress(1)
-
-
-def _count_sentence(name: str, counts: tuple[int, int]) -> str:
-    added, repeated = counts
-    return f"{name}: {counted(added, 'episode')} added" + (
-        f", {repeated} {agreeing(repeated, 'was')} there already." if repeated else "."
-    )
+        return count_sentence(dataset.id, append_new(store, episodes, existing, progress))

@@ -71,7 +71,7 @@ def test_what_is_known_of_an_episode_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"actions": [0] * 3}, "expected 12 actions beside 12 rewards, got 3"),
+        ({"actions": [0] * 3}, "expected 12 numbers as actions, got [3, 1]"),
         ({"actions": [9] * 12, "seed": 3}, "expected actions of Discrete(2), got others"),
         ({"rewards": []}, "expected at least one step"),
         ({"observations": np.zeros((13, 5))}, "5"),
@@ -92,8 +92,8 @@ def test_what_is_known_of_an_episode_is_kept(tmp_path: Path) -> None:
         ({"rewards": [10**400] * 12}, "expected rewards to be numbers"),
         ({"rewards": None}, "expected rewards to be numbers"),
         ({"observations": []}, "expected one observation more than rewards"),
-        ({"actions": []}, "expected 12 actions"),
-        ({"times_ms": [1]}, "expected 12 times_ms"),
+        ({"actions": []}, "expected 12 numbers as actions"),
+        ({"times_ms": [1]}, "expected 12 numbers as times_ms"),
     ],
     ids=str,
 )
