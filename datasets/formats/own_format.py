@@ -82,6 +82,8 @@ def export_own(spec: ObjectSpec, store: Any, out: Path) -> list[str]:
             raise TutelageError(f"expected {spec.name} to return sentences or nothing, got {brief(report)}")
         if fresh.is_symlink() or not fresh.is_dir():
             raise TutelageError(f"expected {spec.name} to write into its folder, which is gone")
+        if not any(fresh.iterdir()):
+            raise TutelageError(f"expected {spec.name} to write into its folder, which is empty")
         with disk_errors(out):
             sync_tree(fresh)
             fresh.rename(out)

@@ -74,6 +74,8 @@ class Odd:
     def write(self, store: Store, folder: str, how: str = "") -> Any:
         os.chdir("/")
         (Path(folder) / "half").write_text("")
+        if how == "nothing":
+            (Path(folder) / "half").unlink()
         if how == "number":
             return 5
         if how == "exit":

@@ -139,7 +139,7 @@ def test_a_store_goes_out_and_comes_back_by_the_command_line(tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["back", "lines", "store", "suite.yaml"]
 
 
-@pytest.mark.parametrize("how", ["number", "exit", "gone", "lazily"])
+@pytest.mark.parametrize("how", ["number", "exit", "gone", "lazily", "nothing"])
 def test_a_writer_that_goes_wrong_leaves_nothing(tmp_path: Path, how: str) -> None:
     imported(tmp_path, played(3) | {"seed": 3})
     before = sorted(path.name for path in tmp_path.iterdir())
