@@ -78,6 +78,7 @@ const clock = (() => {
           console.error(error);
         }
         await null;
+        if (requests.isOpen()) await requests.settled();
         timer = first(end);
       }
       now = end;

@@ -2,6 +2,8 @@
 // Parts to hide: they stand beside the task and would widen the page, or cover it after the episode.
 const HIDDEN = "#reward-display, #click-canvas, #sync-task-cover";
 const SPOTS = [0.5, 0.25, 0.75, 0.1, 0.9];
+const LONGEST_BEGINNING = 60000; // ms of the page's time
+const STRIDE = 100;
 const pointer = { x: -1, y: -1, over: null };
 let started = 0;
 let held = [];
@@ -132,9 +134,24 @@ const stale = () => {
   return under !== pointer.over || (under !== null && !under.matches(":hover"));
 };
 
+// Wait for a page that begins asynchronously; its time goes on meanwhile, in case it waits for that.
+const begun = async (beginning) => {
+  if (!beginning?.then) return;
+  let isOver = false;
+  beginning.then(() => (isOver = true), () => (isOver = true));
+  for (let waited = 0; !isOver && waited < LONGEST_BEGINNING; waited += STRIDE) {
+    await requests.settled();
+    await null;
+    if (!isOver) await clock.advance(STRIDE);
+  }
+  if (isOver) await beginning;
+  else throw new Error(`begin took more than ${LONGEST_BEGINNING / 1000} s of the page's time`);
+};
+
 // If the pointer is stale, Python nudges it next, unless this was the `last` observation.
 const look = async (last = false) => {
   pointer.isNudged = false;
+  if (requests.isOpen()) await requests.settled();
   await settled([...document.images].filter((one) => !one.complete));
   await focusSettled();
   if (window.scrollX) window.scrollTo(0, window.scrollY);
@@ -177,8 +194,9 @@ window.tutelage = {
     elements.begin();
     fields.begin();
     told = new WeakMap();
-    task().begin(seed);
+    await begun(task().begin(seed));
     await caughtUp();
+    if (requests.isOpen()) await requests.settled();
     await clock.advance(100);
     return look();
   },
@@ -208,6 +226,7 @@ window.tutelage = {
     else await caughtUp();
     pointer.isNudged = !whatever && stale();
     if (pointer.isNudged) return null;
+    if (requests.isOpen()) await requests.settled();
     await clock.advance(span);
     await caughtUp();
     return look();

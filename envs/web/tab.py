@@ -158,6 +158,6 @@ def _script() -> str:
     folder = Path(__file__).parent
     parts = [
         (folder / f"{name}.js").read_text(encoding="utf-8")
-        for name in ("wall", "clock", "bars", "elements", "fields", "page")
+        for name in ("wall", "requests", "clock", "bars", "elements", "fields", "page")
     ]
     return "(() => {\n" + "\n".join(parts) + "\n})();"

@@ -1,0 +1,69 @@
+"""What a page requests of its own folder arrives within the action that it was requested in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from tutelage.envs.web.actions import WebAction
+from tutelage.envs.web.devtools import DevToolsCall
+from tutelage.envs.web.environment import WebEnv
+from tutelage.envs.web.origin import Origin
+from tutelage.tests.envs.web.showing import PAGES, at
+
+ARRIVALS = {
+    "several": "requests.html:true, panes.html:true, menu.html:true",
+    "picture": "5 wide",
+    "late": "word, word again",
+    "missing": "not there, no picture",
+    "turns": "twenty turns",
+    "old": "old word",
+}
+
+
+@pytest.fixture(scope="module", params=["at once", "late"])
+def env(request: pytest.FixtureRequest) -> Iterator[WebEnv]:
+    """Give the page; its files come at once, or each after a while."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "late":
+            answer = Origin.answer
+
+            def answer_late(self: Origin, paused: Mapping[str, Any]) -> DevToolsCall:
+                time.sleep(0.05)
+                return answer(self, paused)
+
+            patch.setattr(Origin, "answer", answer_late)
+        env = WebEnv(str(PAGES / "requests.html"))
+        yield env
+        env.close()
+
+
+def press(env: WebEnv, *names: str) -> list[str]:
+    """Press buttons in a new episode; returns what the page told after each."""
+    observation, _ = env.reset(seed=3)
+    told = [observation["instruction"]]
+    for name in names:
+        observation, *_ = env.step(WebAction("click", at(observation, id=name)))
+        told.append(observation["instruction"])
+    return told
+
+
+def test_an_episode_begins_with_what_the_page_waits_for(env: WebEnv) -> None:
+    assert press(env) == ["word 3"]
+
+
+@pytest.mark.parametrize("name", ARRIVALS)
+def test_a_request_arrives_within_its_action(env: WebEnv, name: str) -> None:
+    assert press(env, name)[-1] == f"word 3, {ARRIVALS[name]}"
+
+
+def test_code_and_styles_arrive_within_their_action(env: WebEnv) -> None:
+    assert sorted(press(env, "code")[-1].split(", ")) == ["7px", "code", "word 3"]
+
+
+def test_a_page_that_requests_endlessly_is_played_all_the_same() -> None:
+    env = WebEnv(str(PAGES / "requests.html"))
+    assert press(env, "endless", "endless", "late")[-1].startswith("word 3")
+    env.close()
