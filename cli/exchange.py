@@ -76,6 +76,21 @@ def import_(
             "--changed", help="Of an export of ours, take in episodes that were changed since, under new ids."
         ),
     ] = False,
+    recorded: Annotated[
+        bool,
+        typer.Option(
+            "--recorded", help="Of Minari datasets: take no environment, to train on the recordings alone."
+        ),
+    ] = False,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            min=8,
+            max=1024,
+            help="Longer side, in pixels, of pictures of a LeRobot dataset.",
+            show_default="96",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document for machines instead of tables.")
     ] = False,
@@ -91,7 +106,16 @@ def import_(
     name, folder = _format_and_folder(source, origin)
     trusting([name])
     with counting("reading", count_episodes(folder, name) or None) as advance:
-        lines = import_store(folder, name, out, advance, suite=suite, keep_changed=changed)
+        lines = import_store(
+            folder,
+            name,
+            out,
+            advance,
+            suite=suite,
+            keep_changed=changed,
+            image_size=image_size,
+            is_recorded=recorded,
+        )
     if as_json:
         report = [line for line in lines if isinstance(line, str)]
         counts = [census.to_dict() for census in lines if not isinstance(census, str)]

@@ -9,6 +9,8 @@ from rich.text import Text
 
 from ..console.folded_table import Column, FoldedTable
 from ..console.printable import printable
+from ..envs.recorded import ENV_ID, is_recorded_only
+from ..envs.spaces import Leaf, leaves
 from ..envs.suite import Suite
 from ..envs.task import Task
 from ..envs.task_env import TaskEnv
@@ -34,11 +36,15 @@ def describe(task: Task, suite: Suite) -> dict[str, Any]:
 def _described(task: Task) -> dict[str, Any]:
     environment = TaskEnv(task)
     try:
-        step = environment.reset(0)
+        if is_recorded_only(task):
+            sees = {leaf.path: _declared(leaf) for leaf in leaves(environment.observation_space)}
+        else:
+            observation = environment.reset(0).observation
+            sees = {path: _shape(value) for path, value in observation.items()}
         return {
             "limit": environment.limit,
             "instruction": environment.instruction,
-            "sees": {path or "observation": _shape(value) for path, value in step.observation.items()},
+            "sees": {path or "observation": shape for path, shape in sees.items()},
             "does": str(environment.action_space),
             "keys": {"+".join(binding.codes): binding.label for binding in environment.controls().bindings},
         }
@@ -65,6 +71,8 @@ def table(rows: Iterable[dict[str, Any]]) -> FoldedTable:
             drawn.add_row(name, Text("cannot be made", style="red"), "", "", "", "")
             continue
         keys, limit = _keys(row["keys"]), str(row["limit"])
+        if row["env"] == ENV_ID:
+            keys, limit = Text("recordings only"), ""
         drawn.add_row(name, row["instruction"], keys, row["success"], row["pace"], limit)
     return drawn
 
@@ -82,6 +90,10 @@ def _short(codes: str) -> str:
     return "+".join(
         signs.get(code, code.removeprefix("Key").removeprefix("Digit")) for code in codes.split("+")
     )
+
+
+def _declared(leaf: Leaf) -> str:
+    return "text" if leaf.is_text else f"{leaf.space.dtype}{list(leaf.space.shape or ())}"
 
 
 def _shape(value: Any) -> str:

@@ -26,6 +26,7 @@ from ..errors import TutelageError
 from ..foreign_code.objects import ObjectSpec
 from ..foreign_code.trust import trusts_module, trusts_path, untrusted
 from .extensions.wrappers import is_harmless
+from .recorded import is_recorded_only
 from .suite import Suite
 from .task import Task
 from .web.page_sources import in_miniwob, miniwob_tasks
@@ -105,7 +106,8 @@ def acts_of(task: Task) -> list[ForeignAct]:
     if (judge := task.success.function) is not None:  # its `infos` are places in info, no modules
         kwargs = {name: value for name, value in judge.kwargs.items() if name != "infos"}
         acts += acts_of_object(ObjectSpec(judge.name, kwargs))
-    return [*dict.fromkeys(acts), *_acts_in(task.kwargs, "")]
+    words = {} if is_recorded_only(task) else task.kwargs  # names and sizes of spaces
+    return [*dict.fromkeys(acts), *_acts_in(words, "")]
 
 
 def acts_of_object(spec: ObjectSpec) -> list[ForeignAct]:

@@ -28,6 +28,7 @@ EXTRAS = {
     "prometheus_client": "study",
     "psycopg": "postgres",
     "s3fs": "s3",
+    "av": "video",
     "miniwob": "web",
 }
 """Module → the extra of `pyproject.toml` that installs it."""

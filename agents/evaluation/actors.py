@@ -14,6 +14,7 @@ from ...datasets.simulation.profiles import SimulatedDemonstrator
 from ...datasets.simulation.simulated_crowd import SimulatedPlayer
 from ...envs.admission import admit_expert
 from ...envs.experts import Expert, make_expert
+from ...envs.recorded import is_recorded_only
 from ...envs.spaces import action_size, action_to_row
 from ...envs.task import Task
 from ...envs.task_env import StepResult, TaskEnv
@@ -43,7 +44,12 @@ class Actor(Protocol):
 
 
 def plays(actor: Actor, task: Task) -> bool:
-    """Return whether an actor can play a task (experts and policies have a fixed set of tasks)."""
+    """Return whether an actor can play a task (experts and policies have a fixed set of tasks).
+
+    Nobody plays a task that has recordings only.
+    """
+    if is_recorded_only(task):
+        return False
     method: Callable[[Task], bool] | None = getattr(actor, "plays", None)
     return True if method is None else method(task)
 

@@ -17,6 +17,7 @@ from ...datasets.sealed_yaml import seal_of
 from ...datasets.trajectory import Trajectory
 from ...envs.admission import admit
 from ...envs.capabilities import StepsTogether
+from ...envs.recorded import NOT_PLAYED, is_recorded_only
 from ...envs.suite import Suite
 from ...envs.task import SELECT, TEST, SeedRange
 from ...envs.task_env import TaskEnv
@@ -80,6 +81,8 @@ def evaluate(
     count = suite.episodes if episodes is None else episodes
     if count < 1:
         raise TutelageError(f"expected at least one episode, got {count}")
+    if all(map(is_recorded_only, suite)):
+        raise TutelageError(f"{suite.name!r}: {NOT_PLAYED}")
     if not jobs_of(actors, list(suite), [0], batch):
         raise TutelageError(f"expected an actor that can play a task of {suite.name!r}, got none")
     chosen = list(seeds.first(count))

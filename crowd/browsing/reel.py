@@ -30,10 +30,11 @@ from ..dashboard.playback import (
     replay_mismatch,
 )
 from ..hosting.frame_codec import pack
-from ..hosting.host import EnvironmentCrash, EnvironmentHost
+from ..hosting.host import EnvironmentCrash
 from ..hosting.host_factory import HostFactory
 from ..hosting.worker_pool import WorkerPool
 from ..storage.journal_records import StepRecord
+from .recorded_host import AS_RECORDED, PlaybackHost, RecordedHost, is_shown_from_recording
 
 LONGEST_WINDOW = 64
 """Largest number of frames in one answer."""
@@ -52,7 +53,7 @@ class RequestSuperseded(Exception):
 class EpisodePlayback:
     """One episode, its environment, and its cached frames by step number."""
 
-    def __init__(self, trajectory: Trajectory, host: EnvironmentHost) -> None:
+    def __init__(self, trajectory: Trajectory, host: PlaybackHost) -> None:
         self.trajectory = trajectory
         self._host = host
         self._steps = as_steps(trajectory)
@@ -190,7 +191,9 @@ class EpisodePlayback:
             parts.append(HEADER.pack(FRAME, len(data)) + data)
             previous = frame
         if self._is_over:
-            parts.append(message_part({"type": "end", "why": self.why, "steps": self._position}))
+            note = AS_RECORDED if isinstance(self._host, RecordedHost) else ""
+            end = {"type": "end", "why": self.why, "steps": self._position, "note": note}
+            parts.append(message_part(end))
         return b"".join(parts)
 
 
@@ -215,9 +218,7 @@ class EpisodePlaybacks:
                 trajectory = await asyncio.to_thread(self._find, episode)
                 if trajectory is None:
                     return None
-                reel = EpisodePlayback(
-                    trajectory, await asyncio.to_thread(self._hosts.make, self._suite[trajectory.task])
-                )
+                reel = EpisodePlayback(trajectory, await asyncio.to_thread(self._host_of, trajectory))
                 try:
                     self._descriptions[episode] = await reel.begin()
                 except BaseException:
@@ -230,6 +231,12 @@ class EpisodePlaybacks:
                 del self._descriptions[name]
                 await oldest.close()
             return self._open[episode]
+
+    def _host_of(self, trajectory: Trajectory) -> PlaybackHost:
+        task = self._suite[trajectory.task]
+        if is_shown_from_recording(trajectory, task):
+            return RecordedHost(task, trajectory)
+        return self._hosts.make(task)
 
     async def describe(self, episode: str) -> dict[str, Any] | None:
         """Return the page's description of an episode: labels, rewards, times and controllers."""

@@ -80,8 +80,8 @@ export class Film {
     }
   }
 
-  #ended({ why, steps }) {
+  #ended({ why, steps, note }) {
     this.#end = steps;
-    this.#verdict = [why || "Every step gives what was recorded.", Boolean(why)];
+    this.#verdict = [why || note || "Every step gives what was recorded.", Boolean(why)];
   }
 }

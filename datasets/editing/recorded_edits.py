@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...envs.recorded import is_recorded_only
 from ...envs.spaces import action_size, leaves, row_to_action
 from ...envs.task import Task
 from ...envs.task_env import TaskEnv
@@ -19,12 +20,13 @@ from ..trajectory import Trajectory
 def recorded_in(after: Trajectory, before: Task, environments: Environments) -> tuple[Trajectory, str]:
     """Return an episode converted to a corrected task, `after.task`, and the reason of a refusal or "".
 
-    The environment must be the same. An unregistered one may get another id and module, if every recorded
-    observation and action fits its spaces. The rule decides the outcome from rewards and infos.
+    The environment must be the same. An unregistered one, and one of recordings only, may become another,
+    if every recorded observation and action fits its spaces. The rule decides the outcome from rewards and
+    infos.
     """
     task = environments.suite[after.task]
     is_same = _environment_key(before) == _environment_key(task)
-    if not is_same and not is_absent(before):
+    if not is_same and not (is_absent(before) or is_recorded_only(before)):
         return after, "its observations are stored: no replay shows that this is right"
     if not is_same and (mismatch := _mismatch(after, environments[task.id])):
         return after, f"its recorded {mismatch} are not those of {task.env}"

@@ -84,14 +84,21 @@ def import_store(
     *,
     suite: str = "",
     keep_changed: bool = False,
+    image_size: int | None = None,
+    is_recorded: bool = False,
 ) -> list[str] | list[Census]:
     """Read another format into a store at `out`; return what was read and which decisions were made.
 
     `suite` names the suite with the tasks to import, for a format without one (miniwob-turk, one of another
     package). `keep_changed` imports episodes of tutelage's exports that were changed since their export,
-    under new ids.
+    under new ids. `image_size` is the longer side of pictures, in pixels, of LeRobot datasets of others.
+    With `is_recorded`, tasks of Minari datasets of others have recordings only.
     """
     refuse_link(out)
+    if image_size is not None and origin != "lerobot":
+        raise TutelageError(f"expected no --image-size with {origin}, only with lerobot; leave it out")
+    if is_recorded and origin != "minari":
+        raise TutelageError(f"expected no --recorded with {origin}, only with minari; leave it out")
     if (spec := own_format(origin)) is not None:
         from .own_format import import_own
 
@@ -112,10 +119,11 @@ def import_store(
     if origin == "minari":
         from .minari.exporter import import_minari
 
-        return import_minari(source, out, progress, keep_changed=keep_changed).report
+        return import_minari(source, out, progress, keep_changed=keep_changed, is_recorded=is_recorded).report
     from .lerobot.importer import import_lerobot
 
-    return import_lerobot(source, out, progress, keep_changed=keep_changed).report
+    result = import_lerobot(source, out, progress, keep_changed=keep_changed, image_size=image_size)
+    return result.report
 
 
 def _check_format(name: str, formats: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Import LeRobot datasets that tutelage exported."""
+"""Import LeRobot datasets: those that tutelage exported, and those of others (`recordings`)."""
 
 from __future__ import annotations
 
@@ -30,20 +30,28 @@ from ..reading_back import (
     read_all,
     refuse_changed_files,
 )
+from .dataset_info import IMAGE_SIZE, DatasetInfo, describe_import, recorded_suite
 from .reader import EPISODES, frames_of, joined, read_frames, rows_of
+from .recordings import recorded_episodes
 from .schema import DATA_PATH, Feature, array_of, feature_name, features_of
 
 _MARKER = MARKERS["lerobot"]
 
 
 def import_lerobot(
-    source: Path, out: Path, progress: Progress | None = None, *, keep_changed: bool = False
+    source: Path,
+    out: Path,
+    progress: Progress | None = None,
+    *,
+    keep_changed: bool = False,
+    image_size: int | None = None,
 ) -> ImportResult:
-    """Read every LeRobot dataset that `export_lerobot` wrote, at or under `source`, into a store at `out`.
+    """Read every LeRobot dataset at or under `source` into a store at `out`: all of them, or nothing.
 
-    All datasets are read, or none. Episodes that the store already holds are left out; changed ones are
-    refused (see `ReadEpisode.read_back` for `keep_changed`). Raises TutelageError for other LeRobot datasets:
-    they come from robots and name no Gymnasium environment in which a policy could act.
+    Episodes that the store already holds are left out. Of datasets that `export_lerobot` wrote, changed
+    episodes are refused (see `ReadEpisode.read_back` for `keep_changed`). Those of others name no
+    environment: their tasks have recordings only (`envs.recorded`), with pictures of at most `image_size`
+    pixels a side.
     """
     folders = sorted(path.parents[1] for path in Path(source).glob("**/meta/info.json"))
     if not folders:
@@ -51,11 +59,16 @@ def import_lerobot(
             f"expected a LeRobot dataset at {source}, found no meta/info.json; check the path"
         )
     foreign = [folder for folder in folders if not (folder / _MARKER).is_file()]
-    if foreign:
+    if foreign and len(foreign) < len(folders):
         raise TutelageError(
-            f"expected a LeRobot dataset that tutelage exported, got {foreign[0]} without {_MARKER}: it "
-            f"names no Gymnasium environment to act in; convert it to Minari with its environment's id"
+            f"expected datasets of one kind under {source}, got ours and others; import one by one"
         )
+    if foreign:
+        if keep_changed:
+            raise TutelageError(f"expected no --changed with {source}, which tutelage did not export")
+        return _import_recordings(foreign, Path(out), progress, image_size or IMAGE_SIZE)
+    if image_size is not None:
+        raise TutelageError(f"expected no --image-size with {source}, whose pictures are read as exported")
     markers = [ExportMarker.read(folder, "lerobot") for folder in folders]
     suite = common_suite(markers, source)
     report = []
@@ -68,6 +81,18 @@ def import_lerobot(
             trajectories = read_all(episodes, environments, f"LeRobot dataset {folder}", keep_changed)
             counts = append_new(store, trajectories, existing, progress)
             report.append(count_sentence(str(folder), counts))
+    return ImportResult(Store.open(out), report)
+
+
+def _import_recordings(
+    folders: list[Path], out: Path, progress: Progress | None, image_size: int
+) -> ImportResult:
+    datasets = [DatasetInfo.open(folder, image_size) for folder in folders]
+    suite, report = recorded_suite(datasets), []
+    with staged_import(out, suite) as (store, existing):
+        for dataset, task in zip(datasets, suite, strict=True):
+            counts = append_new(store, recorded_episodes(dataset, task, suite.name), existing, progress)
+            report += [count_sentence(str(dataset.folder), counts), *describe_import(dataset)]
     return ImportResult(Store.open(out), report)
 
 

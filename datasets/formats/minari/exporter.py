@@ -110,13 +110,19 @@ def export_minari(
 
 
 def import_minari(
-    source: Path, out: Path, progress: Progress | None = None, *, keep_changed: bool = False
+    source: Path,
+    out: Path,
+    progress: Progress | None = None,
+    *,
+    keep_changed: bool = False,
+    is_recorded: bool = False,
 ) -> ImportResult:
     """Read every Minari dataset at or under `source` into a store at `out`: all of them, or nothing.
 
     Datasets that `export_minari` wrote are recovered exactly, or refused (see `ReadEpisode.read_back` for
     `keep_changed`); episodes that the store already holds are left out. For other datasets, observations are
-    stored unless a replay of seed and actions proves them.
+    stored unless a replay of seed and actions proves them; with `is_recorded`, their tasks have recordings
+    only (`envs.recorded`).
     """
     minari = minari_module()
     folders = sorted({path.parent for path in _metadata_files(Path(source))})
@@ -131,6 +137,8 @@ def import_minari(
         )
     report: list[str] = []
     if exported:
+        if is_recorded:
+            raise TutelageError(f"expected no --recorded with {source}, whose tasks have environments")
         markers = [_checked_marker(folder, keep_changed) for folder in folders]
         with staged_import(Path(out), common_suite(markers, source)) as (store, existing):
             for folder in folders:
@@ -142,7 +150,8 @@ def import_minari(
         for dataset in datasets:
             if "tutelage" in dataset.storage.metadata:
                 ExportMarker.read(dataset.storage.data_path.parent, "minari")  # raises: the marker is missing
-        with staged_import(Path(out), foreign_suite(datasets, Path(out), report)) as (store, existing):
+        suite = foreign_suite(datasets, Path(out), report, is_recorded=is_recorded)
+        with staged_import(Path(out), suite) as (store, existing):
             for dataset, task in zip(datasets, store.suite, strict=True):
                 episodes = foreign_trajectories(dataset, task, store.suite, report)
                 counts = append_new(store, episodes, existing, progress)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ....console.wording import agreeing, counted
 from ....envs.admission import admit_all
+from ....envs.recorded import ENV_ID, describe_space
 from ....envs.spaces import leaves
 from ....envs.success import SuccessRule
 from ....envs.suite import Suite, suite_from
@@ -29,8 +30,12 @@ from .limits import read_along
 _KINDS = {"human": "person", "expert": "expert"}
 
 
-def foreign_suite(datasets: Sequence[Any], out: Path, report: list[str]) -> Suite:
+def foreign_suite(
+    datasets: Sequence[Any], out: Path, report: list[str], *, is_recorded: bool = False
+) -> Suite:
     """Return a suite with one task per dataset, from the environment that the dataset names.
+
+    With `is_recorded`, tasks have recordings only, with the dataset's spaces.
 
     A task gets the success rule of its environment's bare id. The rules, and what the tasks of the store at
     `out` lack, are appended to `report`.
@@ -42,6 +47,12 @@ def foreign_suite(datasets: Sequence[Any], out: Path, report: list[str]) -> Suit
         task: dict[str, Any] = {"id": _plain_name(dataset.id), "env": spec.id if spec else dataset.id}
         if spec and (kwargs := {k: v for k, v in spec.kwargs.items() if k != "render_mode"}):
             task["kwargs"] = kwargs
+        if is_recorded:
+            spaces = {"observation": dataset.observation_space, "action": dataset.action_space}
+            task |= {
+                "env": ENV_ID,
+                "kwargs": {name: describe_space(space) for name, space in spaces.items()},
+            }
         if spec and spec.max_episode_steps:
             task["max_steps"] = spec.max_episode_steps
         task["success"], reason = success_rule(dataset)
