@@ -191,9 +191,9 @@ class EpisodePlayback:
             parts.append(HEADER.pack(FRAME, len(data)) + data)
             previous = frame
         if self._is_over:
-            note = AS_RECORDED if isinstance(self._host, RecordedHost) else ""
-            end = {"type": "end", "why": self.why, "steps": self._position, "note": note}
-            parts.append(message_part(end))
+            end = {"type": "end", "why": self.why, "steps": self._position}
+            note = {"note": AS_RECORDED} if isinstance(self._host, RecordedHost) else {}
+            parts.append(message_part(end | note))
         return b"".join(parts)
 
 
