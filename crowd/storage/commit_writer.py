@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import sqlalchemy as sql
 
 from ...errors import TutelageError
-from .database import cause, file_fault, hold_file, write_turn
+from .database import cause, file_fault, hold_file, rewritten_files, write_turn
 from .database_file import FileLost
 from .write_fence import WriteFence
 
@@ -80,6 +80,7 @@ class CommitWriter:
         self._engine = engine
         self._insert = insert
         self._fence = fence
+        self._rewritten = len(rewritten_files(engine))
         self._queue: queue.SimpleQueue[Write | StepRow | None] = queue.SimpleQueue()
         self._refused: set[str] = set()
         self._closing = threading.Event()
@@ -165,6 +166,9 @@ class CommitWriter:
         if fault := file_fault(self._engine):
             self._report_trouble(fault)
             hold_file(self._engine)
+        for reason in rewritten_files(self._engine)[self._rewritten :]:
+            self._rewritten += 1
+            self._report_trouble(reason)  # another thread may have met the fault first
 
     def _look_after_file(self) -> None:
         """Check between writes that the file still exists; a failed check is repeated at the next one."""

@@ -218,6 +218,12 @@ def file_fault(engine: sql.Engine) -> str | None:
     return None if file is None else file.fault()
 
 
+def rewritten_files(engine: sql.Engine) -> Sequence[str]:
+    """Say why a SQLite database's file has been written anew, each time, by whatever thread."""
+    file = engine.get_execution_options().get(_FILE)
+    return () if file is None else file.rewritten
+
+
 def hold_file(engine: sql.Engine) -> None:
     """Check that committed data is in the file at the database's path; write that file anew if not.
 

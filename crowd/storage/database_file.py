@@ -46,6 +46,8 @@ class DatabaseFile:
         self.path = path.absolute()
         self._name = str(self.path)  # stat of a string takes half the time
         self.lost: FileLost | None = None
+        self.rewritten: list[str] = []
+        """Why the file has been written anew, each time."""
         self.turn = threading.Lock()
         """Held by the one writing thread of this process: SQLite's own waiting starves threads."""
         self._lock = threading.RLock()
@@ -190,6 +192,7 @@ class DatabaseFile:
         forget_connections()
         if old_anchor is not None:
             old_anchor.close()
+        self.rewritten.append(fault)
         _log.warning("%s; it has been written anew, with everything that was acknowledged", fault)
 
     def _write_anew(self, target: Path) -> None:

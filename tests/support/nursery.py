@@ -30,7 +30,7 @@ import numpy as np
 import psutil
 from tutelage.tests.support.small_room import ROOM, SUITE
 
-_START_SECONDS = 60
+_START_SECONDS = 200
 _OFFSET = struct.Struct("d")
 _ADDRESS = re.compile(r"http://(127\.0\.0\.1:\d+)/")
 
@@ -144,7 +144,7 @@ class Server:
         resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (size, -1))
 
 
-def until(true: Callable[[], object], seconds: float = 60) -> None:
+def until(true: Callable[[], object], seconds: float = 200) -> None:
     """Wait for something to become true."""
     end = time.monotonic() + seconds
     while not true():

@@ -132,6 +132,7 @@ def _spawn(store: Store, out: Path, config: Path, resume: bool = False) -> subpr
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", _TRAIN, *arguments],
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,  # says that it stopped, where the end of the step takes too long
         text=True,
         cwd=out.parent,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sql
-from tutelage.crowd.storage.database import file_fault, open_database
+from tutelage.crowd.storage.database import file_fault, hold_file, open_database
 from tutelage.crowd.storage.database_file import FileLost
 from tutelage.crowd.storage.journal import Journal
 from tutelage.crowd.storage.journal_records import EpisodeRecord, SeatRecord, StepRecord
@@ -112,6 +112,17 @@ def test_a_file_is_written_anew_though_nobody_plays(journal: Journal, file: Path
     until(lambda: file_fault(journal.engine) is None)
     journal.close()
     assert steps_in(file) == [1]
+
+
+def test_a_repair_by_another_thread_is_told_as_the_journal_s_own(journal: Journal, file: Path) -> None:
+    told: list[str | None] = []
+    journal.listeners.append(told.append)
+    for count in (1, 2):
+        remove("")(file)
+        hold_file(journal.engine)
+        journal.append("e", step(count)).result(SECONDS)
+        until(lambda count=count: len(told) == 2 * count)  # type: ignore[misc]
+    assert [why and "was removed while it was in use" in why for why in told] == [True, None, True, None]
 
 
 def test_a_stranger_in_its_place_is_kept_under_another_name(journal: Journal, file: Path) -> None:
