@@ -23,7 +23,8 @@ from ..foreign_code.trust import is_installed_extension, trust, trusts_module
 from .extensions.model_files import model_file, with_model_files
 from .extensions.own_suites import installed_document, installed_suites, package_of
 from .families import checked, completed, rule_of, tables
-from .success import SuccessRule, rule_text
+from .recorded import ENV_ID
+from .success import UNKNOWN, SuccessRule, rule_text
 from .task import Task
 
 
@@ -272,8 +273,9 @@ def _task(parsed: _Task, where: str) -> Task:
             f"{where}: expected an idle action beside fps, got none; say what is done while no key is "
             f"pressed: pace: {{fps: {pace.fps:g}, idle: 0}}"
         )
+    is_unrated = parsed.env == ENV_ID and "success" not in parsed.model_fields_set
     try:
-        rule = SuccessRule(rule_text(parsed.success))
+        rule = SuccessRule(UNKNOWN if is_unrated else rule_text(parsed.success))
         if parsed.expert is not None:
             parse_object(parsed.expert, "expert", names=None)
         for wrapper in parsed.wrappers:

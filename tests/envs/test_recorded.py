@@ -99,6 +99,7 @@ def test_what_is_no_space_is_one_line(description: Any, words: str) -> None:
 def test_it_has_spaces_and_cannot_be_played() -> None:
     kwargs = {"observation": {"arm": {"shape": [3]}}, "action": {"shape": [2], "low": -1, "high": 1}}
     [task] = suite_from({"suite": "s", "tasks": [{"id": "t", "env": ENV_ID, "kwargs": kwargs}]})
+    assert task.success.text == "unknown"
     environment = TaskEnv(task)
     assert environment.action_space == spaces.Box(-1, 1, (2,))
     with pytest.raises(TutelageError, match="has recordings only; name the task's environment in its suite"):
