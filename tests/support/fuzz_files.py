@@ -73,6 +73,8 @@ VERBS: list[tuple[str, str, int]] = [
     ("foreign", "import minari foreign -o out", 6),
     ("lerobot", "import lerobot lerobot -o out", 6),
     ("lerobot", "import lerobot lerobot -o out --changed", 4),
+    ("robot", "import lerobot robot -o out", 6),
+    ("older", "import lerobot older -o out", 3),
     ("raw", "import miniwob-turk raw -o out", 4),
     ("tables", "import miniwob-turk tables -o out", 5),
     ("web", "inspect web --workers 1", 2),

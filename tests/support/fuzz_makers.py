@@ -40,6 +40,7 @@ from tutelage.datasets.store import Store
 from tutelage.envs.suite import load_suite
 from tutelage.tests.support import toy_study
 from tutelage.tests.support.crowd_recording import BUTTON, FIELD, Hand
+from tutelage.tests.support.robot_dataset import write_dataset
 
 KEYS = {"ArrowLeft": 0, "ArrowRight": 1}
 POLE = {"id": "pole", "env": "CartPole-v1", "max_steps": 20, "expert": "cartpole", "controls": KEYS}
@@ -75,6 +76,8 @@ def make(folder: Path) -> None:
     _studied(folder)
     _translated(folder)
     _foreign(folder)
+    write_dataset(folder / "robot", lengths=(3, 2))
+    write_dataset(folder / "older", "v2.1", "image", lengths=(3, 2))
 
 
 def _store(folder: Path) -> Store:

@@ -67,7 +67,7 @@ class Nursery:
     def __exit__(self, *_: object) -> None:
         for server in self._servers:
             server.kill()
-        self._process.communicate(timeout=30)
+        self._process.communicate(timeout=120)
         shutil.rmtree(self._notes)
 
 

@@ -60,7 +60,7 @@ class VideoReader:
             self._file = open_regular(path)
         except FileNotFoundError:
             raise TutelageError(f"expected a video at {path}, found none; copy the dataset again") from None
-        self._errors = (av.FFmpegError, ValueError, OSError, IndexError)
+        self._errors = (av.FFmpegError, ValueError, OSError, IndexError, AttributeError)
         try:
             self._container = av.open(self._file, "r")
             stream = self._container.streams.video[0]

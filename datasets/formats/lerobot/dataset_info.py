@@ -202,7 +202,7 @@ def _rows_of_parquet(path: Path) -> list[tuple[Any, Any]]:
         for field in table.schema
         if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
     ]
-    if len(texts) != 1 or "task_index" not in table.column_names:
+    if len(texts) != 1 or table.column_names.count("task_index") != 1:
         raise TutelageError(f"expected task_index and a text in {path}, got {', '.join(table.column_names)}")
     return list(zip(table["task_index"].to_pylist(), table[texts[0]].to_pylist(), strict=True))
 

@@ -177,8 +177,9 @@ def _video_rows(dataset: DatasetInfo) -> dict[int, dict[str, Any]]:
         file = BoundedParquet(path)
         try:
             names = [name for name in file.schema_arrow.names if name.startswith("videos/")]
-            if "episode_index" not in file.schema_arrow.names:
-                raise TutelageError(f"expected a column episode_index in {path}, got none")
+            index = file.schema_arrow.get_field_index("episode_index")
+            if index < 0 or not pa.types.is_integer(file.schema_arrow.types[index]):
+                raise TutelageError(f"expected whole numbers once as episode_index in {path}, got others")
             for row in file.read(["episode_index", *names]).to_pylist():
                 rows[row["episode_index"]] = row
         finally:

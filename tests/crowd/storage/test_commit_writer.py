@@ -27,7 +27,7 @@ lines = sql.Table(
     sql.Column("number", sql.BigInteger, nullable=False),
     sql.UniqueConstraint("about", "number"),
 )
-SECONDS = 20
+SECONDS = 120
 """How long anything may take that does not wait for ever."""
 
 
