@@ -148,12 +148,15 @@ class _VideoFiles:
         else:
             chunk, file, begin = episode // dataset.chunk_size, episode, 0.0
         path = dataset.folder / _VIDEO_PATHS[dataset.version].format(chunk=chunk, key=key, file=file)
-        if (held := self._open.get(key)) is None or held[0] != path:
-            if held is not None:
-                held[1].close()
+        opened, reader = self._open.get(key, (None, None))
+        if opened != path:
+            if reader is not None:
+                reader.close()
                 del self._open[key]
-            self._open[key] = held = path, VideoReader(path, dataset.fps, size)
-        return held[1].read(begin, count, dataset.fps)
+            reader = VideoReader(path, dataset.fps, size)
+            self._open[key] = path, reader
+        assert reader is not None
+        return reader.read(begin, count, dataset.fps)
 
     def close(self) -> None:
         for _, reader in self._open.values():
