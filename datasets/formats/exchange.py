@@ -69,6 +69,10 @@ def count_episodes(source: Path, origin: str) -> int:
     if own_format(origin) is not None:
         return 0
     _check_format(origin, SOURCES)
+    if origin == "lerobot":
+        from .lerobot.dataset_info import count_lerobot
+
+        return count_lerobot(source)
     if origin != "miniwob-turk":
         return 0
     from .miniwob.turk import count_miniwob_turk

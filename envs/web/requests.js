@@ -1,14 +1,20 @@
 // What a page requests of its own folder arrives before the page's time goes on, so that it depends on actions only.
-// Not covered: bodies that are read as streams, and whether a picture arrives before a script's request of that time.
+// Not covered: `import` in modules, bodies that are read as streams, frames, sound and video; and whether a picture
+// arrives before a script's request of the same time.
 const requests = (() => {
   "use strict";
   const PATIENCE = 10000; // ms of real time that one wait takes at most, against requests that never end
   const MOST = 200; // most rounds of one wait, against pages that request endlessly
+  const SCRIPT = /^$|^module$|^(text|application)\/(java|ecma)script$/i;
+  const LINK = /(^|\s)(stylesheet|preload|modulepreload)(\s|$)/i;
+  const PARTS = "link, style, image, input[type=image]";
   const realTimeout = window.setTimeout.bind(window);
   const realClear = window.clearTimeout.bind(window);
   const turns = new MessageChannel();
   const postTurn = turns.port2.postMessage.bind(turns.port2);
   const pending = new Set();
+  const fetched = new WeakSet(); // responses of the folder, not those that a page makes itself
+  const sent = new WeakMap(); // XMLHttpRequest → its present request
   let isPosted = false; // whether the page has sent messages to itself, as schedulers do
   let hasGivenUp = false; // a page whose requests never end goes on without waiting
   let delivered = Promise.resolve();
@@ -35,62 +41,134 @@ const requests = (() => {
     delivered.then(() => end(arrived));
     return before.then(() => promise);
   };
-  const wrap = (owner, name) => {
-    const real = owner[name];
-    if (!real) return;
-    owner[name] = function (...given) {
-      return inOrder(Reflect.apply(real, this, given));
+  const wrap = (owner, names, around) => {
+    for (const name of names) {
+      const real = owner[name];
+      if (real) owner[name] = function (...given) {
+        return around(this, () => Reflect.apply(real, this, given), given);
+      };
+    }
+  };
+  const BODY = ["arrayBuffer", "blob", "bytes", "formData", "json", "text"];
+  wrap(window, ["fetch"], (_, real) => inOrder(real().then((response) => {
+    fetched.add(response);
+    return response;
+  })));
+  wrap(Response.prototype, BODY, (response, real) => (fetched.has(response) ? inOrder(real()) : real()));
+  wrap(Response.prototype, ["clone"], (response, real) => {
+    const copy = real();
+    if (fetched.has(response)) fetched.add(copy);
+    return copy;
+  });
+  wrap(Blob.prototype, ["arrayBuffer", "bytes", "text"], (_, real) => inOrder(real()));
+  wrap(window, ["createImageBitmap"], (_, real) => inOrder(real()));
+  wrap(HTMLCanvasElement.prototype, ["toBlob"], (_, real, given) => {
+    const [tell] = given;
+    const request = {};
+    if (typeof tell === "function") given[0] = function (...blob) {
+      end(request);
+      return Reflect.apply(tell, this, blob);
     };
-  };
-  wrap(window, "fetch");
-  for (const name of ["arrayBuffer", "blob", "bytes", "formData", "json", "text"]) wrap(Response.prototype, name);
+    const nothing = real();
+    begin(request);
+    return nothing;
+  });
 
-  const { open, send } = XMLHttpRequest.prototype;
-  XMLHttpRequest.prototype.open = function (...given) {
-    end(this); // opening again ends a request without an event
-    return Reflect.apply(open, this, given);
+  // An object that tells by `loadend` that it is done; it may begin again before that is told.
+  const loads = (one, isBusy) => {
+    const request = {};
+    const hear = () => {
+      if (isBusy(one)) return;
+      one.removeEventListener("loadend", hear);
+      end(request);
+    };
+    sent.set(one, request);
+    begin(request);
+    one.addEventListener("loadend", hear);
   };
-  XMLHttpRequest.prototype.send = function (...given) {
-    begin(this);
-    this.addEventListener("loadend", () => end(this), { once: true });
-    return Reflect.apply(send, this, given);
-  };
+  const synchronous = new WeakSet();
+  wrap(XMLHttpRequest.prototype, ["open"], (request, real, given) => {
+    const nothing = real();
+    end(sent.get(request)); // opening again ends a request without an event
+    if (given.length > 2 && !given[2]) synchronous.add(request);
+    else synchronous.delete(request);
+    return nothing;
+  });
+  wrap(XMLHttpRequest.prototype, ["send"], (request, real) => {
+    const nothing = real();
+    if (!synchronous.has(request)) loads(request, ({ readyState }) => readyState > 0 && readyState < 4);
+    return nothing;
+  });
+  wrap(FileReader.prototype, ["readAsArrayBuffer", "readAsBinaryString", "readAsDataURL", "readAsText"], (reader, real) => {
+    const nothing = real();
+    loads(reader, ({ readyState }) => readyState === FileReader.LOADING);
+    return nothing;
+  });
 
   const follow = (element) => {
-    if (element.loading === "lazy" || pending.has(element)) return;
+    if (pending.has(element)) return;
     begin(element);
     for (const name of ["load", "error"]) element.addEventListener(name, () => end(element), { once: true });
   };
-  const source = Object.getOwnPropertyDescriptor(HTMLImageElement.prototype, "src");
-  Object.defineProperty(HTMLImageElement.prototype, "src", {
-    ...source,
-    set(address) {
-      follow(this);
-      source.set.call(this, address);
-    },
-  });
+  for (const name of ["src", "srcset"]) {
+    const property = Object.getOwnPropertyDescriptor(HTMLImageElement.prototype, name);
+    Object.defineProperty(HTMLImageElement.prototype, name, {
+      ...property,
+      set(address) {
+        follow(this);
+        property.set.call(this, address);
+      },
+    });
+  }
+  const setAttribute = Element.prototype.setAttribute;
+  HTMLImageElement.prototype.setAttribute = function (name, value) {
+    if (/^src(set)?$/i.test(name)) follow(this);
+    return setAttribute.call(this, name, value);
+  };
   // a script or a style is requested when it is put into the document
+  const isRequested = (one) =>
+    (one instanceof HTMLScriptElement && one.src && SCRIPT.test(one.type)) ||
+    (one instanceof HTMLLinkElement && one.href && LINK.test(one.rel)) ||
+    (one instanceof HTMLStyleElement && /@import/i.test(one.textContent)) ||
+    (one instanceof SVGImageElement && one.href.baseVal) ||
+    (one instanceof HTMLInputElement && one.type === "image" && one.src);
   new MutationObserver((changes) => {
     if (document.readyState !== "complete") return;
     for (const { addedNodes } of changes) {
       for (const added of addedNodes) {
-        const isScript = added instanceof HTMLScriptElement && added.src;
-        const isStyle = added instanceof HTMLLinkElement && added.relList.contains("stylesheet");
-        if (isScript || isStyle) follow(added);
+        if (!(added instanceof Element) || !added.isConnected) continue;
+        const parts = added.firstElementChild ? added.querySelectorAll(PARTS) : [];
+        for (const one of [added, ...parts]) if (isRequested(one)) follow(one);
       }
     }
   }).observe(document, { childList: true, subtree: true });
 
   for (const owner of [MessagePort.prototype, window]) {
-    const real = owner.postMessage;
-    owner.postMessage = function (...given) {
+    wrap(owner, ["postMessage"], (_, real) => {
       isPosted = true;
-      return Reflect.apply(real, this, given);
-    };
+      return real();
+    });
   }
 
-  const areFontsLoading = () => document.fonts.status === "loading";
-  const isOpen = () => !hasGivenUp && (isPosted || pending.size > 0 || areFontsLoading());
+  wrap(HTMLImageElement.prototype, ["decode"], (one, real) => {
+    const promise = real();
+    if (!isIdle(one)) {
+      begin(promise);
+      promise.then(() => end(promise), () => end(promise));
+    }
+    return promise;
+  });
+
+  // A picture whose address was taken away, or that waits to be seen, is not loaded.
+  const isIdle = (one) =>
+    one instanceof HTMLImageElement &&
+    (one.loading === "lazy" || !(one.getAttribute("src") || one.getAttribute("srcset")));
+  const isWaiting = () => {
+    for (const one of document.images) if (!one.complete && !isIdle(one)) follow(one);
+    for (const one of pending) if (isIdle(one)) pending.delete(one);
+    return pending.size > 0 || document.fonts.status === "loading";
+  };
+  const isOpen = () => !hasGivenUp && (isPosted || isWaiting());
 
   return {
     isOpen,
@@ -107,7 +185,8 @@ const requests = (() => {
         if (round === MOST) giveUp();
         else if (isOpen() && !isPosted) {
           const woken = new Promise((done) => (wake = done));
-          await Promise.race([woken, ...(areFontsLoading() ? [document.fonts.ready] : [])]);
+          const fonts = document.fonts.status === "loading" ? [document.fonts.ready] : [];
+          await Promise.race([woken, ...fonts]);
         }
       }
       realClear(timer);

@@ -140,6 +140,18 @@ class DatasetInfo:
         return scaled_size(height, width, self.image_size)
 
 
+def count_lerobot(source: Path) -> int:
+    """Return the number of episodes that LeRobot datasets say they have; 0 if one does not say it."""
+    counts = []
+    for path in Path(source).glob("**/meta/info.json"):
+        try:
+            info = read_json(path)
+        except (TutelageError, FileNotFoundError):  # reported when it is read
+            return 0
+        counts.append(info.get("total_episodes") if isinstance(info, dict) else None)
+    return sum(counts) if all(isinstance(count, int) and 0 < count < 1 << 40 for count in counts) else 0
+
+
 def recorded_suite(datasets: Sequence[DatasetInfo]) -> Suite:
     """Return a suite with one task a dataset, whose environment has recordings only."""
     tasks = [dataset.task() for dataset in datasets]

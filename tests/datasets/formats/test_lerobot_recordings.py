@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from tutelage.cli.main import app
-from tutelage.datasets.formats.exchange import import_store
+from tutelage.datasets.formats.exchange import count_episodes, import_store
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.errors import TutelageError
@@ -88,6 +88,13 @@ def test_rewards_ends_and_success_are_taken_over(tmp_path: Path) -> None:
     [task] = Store.open(tmp_path / "store").suite
     assert task.instruction == "go"
     assert Store.open(tmp_path / "store").verify() == []
+
+
+def test_the_number_of_episodes_is_known_beforehand(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "robot", camera="")
+    assert count_episodes(tmp_path, "lerobot") == 3
+    spoil_info(folder, total_episodes="many")
+    assert count_episodes(tmp_path, "lerobot") == 0
 
 
 def test_a_second_import_adds_nothing(tmp_path: Path) -> None:

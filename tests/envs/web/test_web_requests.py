@@ -20,6 +20,13 @@ ARRIVALS = {
     "missing": "not there, no picture",
     "turns": "twenty turns",
     "old": "old word",
+    "again": "five words",
+    "drawn": "drawn",
+}
+UNORDERED = {
+    "code": {"7px", "code"},
+    "markup": {"picture", "source", "input", "svg", "style", "attribute"},
+    "local": {"read", "blob", "image/png", "2 wide"},
 }
 
 
@@ -59,8 +66,17 @@ def test_a_request_arrives_within_its_action(env: WebEnv, name: str) -> None:
     assert press(env, name)[-1] == f"word 3, {ARRIVALS[name]}"
 
 
-def test_code_and_styles_arrive_within_their_action(env: WebEnv) -> None:
-    assert sorted(press(env, "code")[-1].split(", ")) == ["7px", "code", "word 3"]
+@pytest.mark.parametrize("name", UNORDERED)
+def test_parts_of_several_kinds_arrive_within_their_action(env: WebEnv, name: str) -> None:
+    first, *told = press(env, name)[-1].split(", ")
+    assert (first, set(told)) == ("word 3", UNORDERED[name])
+    assert len(told) == len(UNORDERED[name])
+
+
+def test_nothing_is_waited_for_that_never_arrives(env: WebEnv) -> None:
+    began = time.monotonic()
+    assert press(env, "never", "late") == ["word 3", "word 3, asked", "word 3, asked, word, word again"]
+    assert time.monotonic() - began < 9, "the page gives up after ten seconds"
 
 
 def test_a_page_that_requests_endlessly_is_played_all_the_same() -> None:
