@@ -38,15 +38,17 @@ def _described(task: Task) -> dict[str, Any]:
     try:
         if is_recorded_only(task):
             sees = {leaf.path: _declared(leaf) for leaf in leaves(environment.observation_space)}
+            keys = {}
         else:
             observation = environment.reset(0).observation
             sees = {path: _shape(value) for path, value in observation.items()}
+            keys = {"+".join(binding.codes): binding.label for binding in environment.controls().bindings}
         return {
             "limit": environment.limit,
             "instruction": environment.instruction,
             "sees": {path or "observation": shape for path, shape in sees.items()},
             "does": str(environment.action_space),
-            "keys": {"+".join(binding.codes): binding.label for binding in environment.controls().bindings},
+            "keys": keys,
         }
     finally:
         environment.close()

@@ -28,6 +28,7 @@ _KEYS = {
 """The key that tells the kind of a leaf → all keys of that kind: Box, Discrete, MultiDiscrete, Text."""
 _MOST_NUMBERS = 1 << 26
 _MOST_LETTERS = 1 << 20
+_MOST_CHOICES = 1 << 16
 
 
 def register_recorded() -> None:
@@ -40,8 +41,10 @@ class RecordedEnv(gymnasium.Env[Any, Any]):
     """Declares spaces for recorded episodes; `reset` and `step` raise TutelageError."""
 
     def __init__(
-        self, observation: Mapping[str, Any], action: Mapping[str, Any], render_mode: str | None = None
+        self, observation: Any = None, action: Any = None, render_mode: str | None = None, **others: Any
     ) -> None:
+        if others:
+            raise TutelageError(f"{ENV_ID}: expected observation and action, got {', '.join(others)}")
         self.observation_space = space_from(observation, "observation")
         self.action_space = space_from(action, "action")
         self.render_mode = render_mode
@@ -130,6 +133,9 @@ def describe_space(space: spaces.Space[Any]) -> dict[str, Any]:
 
 
 def _leaf(kind: str, description: Mapping[str, Any]) -> spaces.Space[Any]:
+    sizes = [description.get("n", 1), *np.ravel(description.get("nvec", 1)).tolist()]
+    if max(map(_whole, sizes)) > _MOST_CHOICES:
+        raise TutelageError(f"expected at most {_MOST_CHOICES:,} choices, got {max(sizes):,}")
     if kind == "n":
         return spaces.Discrete(_whole(description["n"]), start=_whole(description.get("start", 0)))
     if kind == "nvec":
@@ -147,7 +153,7 @@ def _leaf(kind: str, description: Mapping[str, Any]) -> spaces.Space[Any]:
     if np.prod([float(size) for size in shape]) > _MOST_NUMBERS or min(shape, default=1) < 1:
         raise TutelageError(f"expected a shape of 1 to {_MOST_NUMBERS} numbers, got {brief(list(shape))}")
     dtype = np.dtype(str(description.get("dtype", "float32")))
-    if dtype.kind not in "biuf":
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise TutelageError(f"expected a dtype of numbers, got {brief(dtype.name)}")
     if dtype.kind == "b":
         dtype = np.dtype(np.int8)

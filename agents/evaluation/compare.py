@@ -14,13 +14,14 @@ from ...console.wording import counted
 from ...datasets.simulation.simulated_crowd import crowd
 from ...datasets.store import Store
 from ...datasets.trajectory import Trajectory
+from ...envs.recorded import is_recorded_only
 from ...envs.suite import Suite, load_suite
 from ...envs.task import TEST, SeedRange
 from ...envs.task_env import TaskEnv
 from ...errors import TutelageError
 from ...foreign_code import objects
 from ..training.metrics_log import METRICS
-from .actors import Actor, ChanceActor, ExpertActor, PolicyActor, SimulatedActor
+from .actors import Actor, ChanceActor, ExpertActor, PolicyActor, SimulatedActor, plays
 from .evaluate import best_of_select, evaluate
 from .own_actor import OwnActor
 from .parallel_rollout import ProgressCallback
@@ -151,6 +152,7 @@ def measure_actors(
         people=played,
         facts=facts if all(isinstance(actor, _KNOWN) for actor in actors) else None,
     )
+    notes += _not_played(suite, actors)
     notes += [f"{counted(result.resumed, 'episode')} were there already"] if result.resumed else []
     notes += _unseen_infos(suite, result.trajectories)
     return EvaluationResult(suite, result.rows, result.trajectories, notes)
@@ -265,6 +267,19 @@ def select_success(
     return lambda policy: best_of_select(
         policy, suite, episodes, environments=environments, workers=workers, tell=tell
     )
+
+
+def _not_played(suite: Suite, actors: Sequence[Actor]) -> list[str]:
+    """Return notes on tasks that nobody can play, and on policies that play none."""
+    recorded = [
+        f"task {task.id!r} has recordings only: nobody plays it" for task in suite if is_recorded_only(task)
+    ]
+    idle = [
+        f"{actor.name} was taught none of the tasks that are played here"
+        for actor in actors
+        if isinstance(actor, PolicyActor) and not any(plays(actor, task) for task in suite)
+    ]
+    return recorded + idle
 
 
 def _unseen_infos(suite: Suite, episodes: Sequence[Trajectory]) -> list[str]:

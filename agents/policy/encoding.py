@@ -362,11 +362,14 @@ def _parts(space: spaces.Space[Any], actions: np.ndarray) -> list[ActionPart]:
             f"expected actions of Discrete, MultiDiscrete, MultiBinary or Box, got {type(space).__name__}; "
             f"wrap the environment to change it"
         )
-    lows = np.where(np.isfinite(space.low), space.low, -np.inf).ravel()
-    highs = np.where(np.isfinite(space.high), space.high, np.inf).ravel()
+    is_whole = np.issubdtype(space.dtype, np.integer)
+    least, most = (np.iinfo(space.dtype).min, np.iinfo(space.dtype).max) if is_whole else (-np.inf, np.inf)
     # unbounded actions: the range of the demonstrations
-    lows = np.where(np.isfinite(lows), lows, actions.min(0))
-    highs = np.where(np.isfinite(highs), highs, actions.max(0))
+    lows = np.where(space.low.ravel() == least, actions.min(0), space.low.ravel().astype(np.float64))
+    highs = np.where(space.high.ravel() == most, actions.max(0), space.high.ravel().astype(np.float64))
+    if is_whole and (highs - lows < BINS).all():
+        sizes = highs - lows + 1
+        return [ActionPart("choice", int(n), float(low)) for n, low in zip(sizes, lows, strict=True)]
     highs = np.where(highs > lows, highs, lows + 1.0)
     return [ActionPart("bins", BINS, float(low), float(high)) for low, high in zip(lows, highs, strict=True)]
 

@@ -50,8 +50,8 @@ def _observation_fits(leaf: Leaf, spec: ObservationSpec) -> bool:
 
 def _actions_fit(interface: IOSpec, space: spaces.Space[Any]) -> bool:
     """Return whether the parts of actions match a space: one part for each number, in the space's order."""
-    # (lowest value, number of values) of each number; None for a continuous one
-    options: list[tuple[float, int] | None] = []
+    # (lowest value, number of values) of each number; of a Box, the kinds that its range may have led to
+    options: list[tuple[float, int] | frozenset[str]] = []
     for leaf in leaves(space):
         inner = leaf.space
         if isinstance(inner, spaces.Discrete):
@@ -62,11 +62,14 @@ def _actions_fit(interface: IOSpec, space: spaces.Space[Any]) -> bool:
         elif isinstance(inner, spaces.MultiBinary):
             options += [(0.0, 2)] * int(np.prod(inner.shape))
         else:
-            options += [None] * int(np.prod(inner.shape or (), dtype=np.int64))
+            kinds = {"bins", "choice"} if np.issubdtype(inner.dtype, np.integer) else {"bins"}
+            options += [frozenset(kinds)] * int(np.prod(inner.shape or (), dtype=np.int64))
     if len(options) != len(interface.parts):
         return False
     return all(
-        part.kind == "bins" if option is None else (part.kind, part.low, part.size) == ("choice", *option)
+        part.kind in option
+        if isinstance(option, frozenset)
+        else (part.kind, part.low, part.size) == ("choice", *option)
         for part, option in zip(interface.parts, options, strict=True)
     )
 

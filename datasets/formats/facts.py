@@ -141,7 +141,12 @@ def split_actions(space: Space[Any], actions: np.ndarray) -> dict[str, np.ndarra
 
 
 def join_actions(flat: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Join the leaves of actions into rows float64 `[T, k]`: the inverse of `split_actions`."""
+    """Join the leaves of actions into rows float64 `[T, k]`: the inverse of `split_actions`.
+
+    Raises TutelageError for text.
+    """
+    if texts := [path for path, leaf in flat.items() if leaf.dtype.kind in "UO"]:
+        raise TutelageError(f"expected numbers as actions, got text at {texts[0] or 'the root'!r}")
     return np.concatenate([leaf.reshape(len(leaf), -1).astype(np.float64) for leaf in flat.values()], axis=1)
 
 

@@ -106,9 +106,9 @@ def _pieces(numbers: np.ndarray, top: float) -> list[list[tuple[float, float]]]:
     finite = np.isfinite(numbers)
     if not finite.any():
         return []
+    numbers = np.where(finite, numbers, 0.0) / 4  # a difference of large numbers would be too large
     low, high = numbers[finite].min(), numbers[finite].max()
-    span = high - low
-    shares = (numbers - low) / span if span > 0 else np.full(len(numbers), 0.5)
+    shares = (numbers - low) / (high - low) if high > low else np.full(len(numbers), 0.5)
     pieces: list[list[tuple[float, float]]] = [[]]
     for x, share, is_finite in zip(_abscissas(len(numbers)), shares, finite, strict=True):
         if is_finite:

@@ -25,7 +25,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 def test_cameras_and_curves_are_shown_for_every_step(look: Open, served: Served) -> None:
     page = look()
-    show(page, "robot-1")
+    [episode] = [name for name in served.ids("robot") if name.startswith("robot-1-")]
+    show(page, episode)
     at_step(page, 0)
     expect(page.locator("#shown")).to_contain_text("open the drawer", ignore_case=True)
     first = page.locator("#picture").screenshot()

@@ -85,6 +85,9 @@ def test_a_described_space_is_the_same_again(space: spaces.Space[Any]) -> None:
         ({"shape": [2], "dtype": "zz"}, "zz"),
         ({"n": 0}, "positive"),
         ({"n": True}, "expected a whole number, got True"),
+        ({"n": 10**9}, "expected at most 65,536 choices"),
+        ({"nvec": [2, 10**9]}, "expected at most 65,536 choices"),
+        ({"shape": [2], "dtype": "float128"}, "expected a dtype of numbers"),
         ({"text": 10**9}, "expected text of at most"),
         ({"camera": {"n": 2}, "arm": {"shape": 7}}, "at observation.arm"),
     ],
@@ -106,6 +109,19 @@ def test_it_has_spaces_and_cannot_be_played() -> None:
         environment.reset(0)
     with pytest.raises(TutelageError, match="has recordings only"):
         gymnasium.make(ENV_ID, disable_env_checker=True, **kwargs).unwrapped.step(0)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "words"),
+    [
+        ({}, "expected a space at observation"),
+        ({"observation": {"n": 2}, "action": {"n": 2}, "more": 1}, "got more"),
+    ],
+)
+def test_other_arguments_are_one_line(kwargs: dict[str, Any], words: str) -> None:
+    [task] = suite_from({"suite": "s", "tasks": [{"id": "t", "env": ENV_ID, "kwargs": kwargs}]})
+    with pytest.raises(TutelageError, match=words):
+        TaskEnv(task)
 
 
 def test_names_of_its_parts_are_no_files(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

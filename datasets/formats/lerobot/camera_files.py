@@ -36,6 +36,11 @@ def _decode(value: Any, folder: Path, size: tuple[int, int]) -> np.ndarray:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if image.width * image.height > _MOST_PIXELS:
                 raise TutelageError(f"expected at most {_MOST_PIXELS:,} pixels in a picture, got more")
+            if image.mode.startswith(("I", "F")):
+                raise TutelageError(
+                    f"expected pictures of 8 bits a color in {folder}, got {image.mode}; convert them first, "
+                    "such as depth divided by its largest value"
+                )
             return _scaled(image, size)
     except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise TutelageError(f"expected pictures (PNG, JPEG) in {folder}, got others: {error}") from None
@@ -50,50 +55,72 @@ def _scaled(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
 
 
 class VideoReader:
-    """Reads frames of one video file by rising times; the file is decoded once, from its beginning."""
+    """Reads frames of one video file by their times, fastest in rising order."""
 
     def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
         import av  # of the extra `video`; the command line says how to install it
 
         self._path, self._tolerance, self._size = path, 0.5 / fps, size
+        self._errors = (av.FFmpegError, ValueError, OSError, IndexError, AttributeError, StopIteration)
+        self._file: Any = None
+        self._container: Any = None
+        self._open()
+
+    def read(self, times: np.ndarray) -> np.ndarray:
+        """Return the frames shown at some times in seconds, uint8 `[n, height, width, 3]`."""
+        return np.stack([self._at(float(time)) for time in times])
+
+    def close(self) -> None:
+        if self._container is not None:
+            self._container.close()
+        if self._file is not None:
+            self._file.close()
+        self._container = self._file = None
+
+    def _open(self) -> None:
+        """Open the file at its first frame."""
+        import av
+
+        self.close()
         try:
-            self._file = open_regular(path)
+            self._file = open_regular(self._path)
         except FileNotFoundError:
-            raise TutelageError(f"expected a video at {path}, found none; copy the dataset again") from None
-        self._errors = (av.FFmpegError, ValueError, OSError, IndexError, AttributeError)
+            raise TutelageError(
+                f"expected a video at {self._path}, found none; copy the dataset again"
+            ) from None
         try:
             self._container = av.open(self._file, "r")
             stream = self._container.streams.video[0]
             if stream.width * stream.height > _MOST_PIXELS:
-                raise TutelageError(f"expected at most {_MOST_PIXELS:,} pixels a frame in {path}, got more")
+                raise TutelageError(f"expected at most {_MOST_PIXELS:,} pixels a frame, got more")
             stream.thread_type = "AUTO"
             self._frames: Iterator[Any] = self._container.decode(stream)
             self._frame = next(self._frames)
-        except TutelageError:
-            self._file.close()
-            raise
-        except (*self._errors, StopIteration) as error:
-            self._file.close()
+        except TutelageError as error:
+            self.close()
+            raise TutelageError(f"{self._path}: {error}") from None
+        except self._errors as error:
+            self.close()
             raise self._damaged(error) from None
-
-    def read(self, begin: float, count: int, fps: float) -> np.ndarray:
-        """Return `count` frames from `begin` seconds on, uint8 `[count, height, width, 3]`."""
-        return np.stack([self._at(begin + number / fps) for number in range(count)])
-
-    def close(self) -> None:
-        self._container.close()
-        self._file.close()
 
     def _at(self, time: float) -> np.ndarray:
-        """Return the frame shown at a time, not before the last one that was asked for."""
+        if self._shown > time + self._tolerance:
+            self._open()
         try:
-            while (self._frame.time or 0.0) < time - self._tolerance:
+            while self._shown < time - self._tolerance:
                 self._frame = next(self._frames)
-            return _scaled(self._frame.to_image(), self._size)
+            if self._shown <= time + self._tolerance:
+                return _scaled(self._frame.to_image(), self._size)
         except StopIteration:
-            raise TutelageError(f"expected a frame at {time:.3f} s in {self._path}, got an end") from None
+            pass
         except self._errors as error:
             raise self._damaged(error) from None
+        raise TutelageError(f"expected a frame at {time:.6g} s in {self._path}, got none")
+
+    @property
+    def _shown(self) -> float:
+        """The time of the present frame in seconds."""
+        return float(self._frame.time or 0.0)
 
     def _damaged(self, error: Exception) -> TutelageError:
         text = " ".join(str(error).split()) or type(error).__name__

@@ -5,14 +5,12 @@ Source of the layout: huggingface/lerobot, `src/lerobot/datasets`, codebase v2.1
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from ....envs.recorded import ENV_ID
@@ -31,7 +29,9 @@ INSTRUCTION = "instruction"
 _VERSIONS = {"v2.0": 2, "v2.1": 2, "v3.0": 3}
 _CAMERAS = ("image", "video")
 _MOST_LETTERS = 10_000
-_MOST_DIMENSIONS = 5
+_MOST_DIMENSIONS, _MOST_CHANNELS = 5, 4
+_NUMBERS = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+_NUMBERS += ("float16", "float32", "float64")
 _NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
@@ -80,7 +80,7 @@ class DatasetInfo:
             folder=folder,
             version=version,
             fps=float(fps),
-            robot=str(info.get("robot_type") or "robot"),
+            robot=_robot(info.get("robot_type")),
             chunk_size=chunk_size if isinstance(chunk_size, int) and chunk_size > 0 else 1000,
             features=observed,
             action=features["action"],
@@ -123,7 +123,7 @@ class DatasetInfo:
             task["instruction"] = next(iter(sentences))
         return task
 
-    def _space(self, name: str, feature: Mapping[str, Any]) -> dict[str, Any]:
+    def _space(self, name: str, feature: Feature) -> dict[str, Any]:
         kind = feature["dtype"]
         if kind in _CAMERAS:
             return {"shape": [*self.picture_size(feature), 3], "dtype": "uint8"}
@@ -132,10 +132,13 @@ class DatasetInfo:
         shape = feature["shape"]
         return {"shape": shape} | ({} if kind == "float32" else {"dtype": kind})
 
-    def picture_size(self, feature: Mapping[str, Any]) -> tuple[int, int]:
-        shape = feature["shape"]
-        names = [str(name) for name in feature.get("names") or ()]
-        is_first = names[:1] in (["channels"], ["channel"]) or (not names and shape[0] in (1, 3, 4))
+    def picture_size(self, feature: Feature) -> tuple[int, int]:
+        """Return height and width of a camera's scaled pictures; channels stand first or last."""
+        first, _, last = shape = feature["shape"]
+        names = feature.get("names")
+        begins = str(names[0]).lower() if isinstance(names, list) and names else ""
+        # where both may be a number of colors, the names decide
+        is_first = first <= _MOST_CHANNELS and (last > _MOST_CHANNELS or begins.startswith(("c", "rgb")))
         height, width = shape[1:] if is_first else shape[:2]
         return scaled_size(height, width, self.image_size)
 
@@ -149,7 +152,8 @@ def count_lerobot(source: Path) -> int:
         except (TutelageError, FileNotFoundError):  # reported when it is read
             return 0
         counts.append(info.get("total_episodes") if isinstance(info, dict) else None)
-    return sum(counts) if all(isinstance(count, int) and 0 < count < 1 << 40 for count in counts) else 0
+    known = [count for count in counts if isinstance(count, int) and 0 < count < 1 << 40]
+    return sum(known) if len(known) == len(counts) else 0
 
 
 def recorded_suite(datasets: Sequence[DatasetInfo]) -> Suite:
@@ -184,10 +188,14 @@ def _check_feature(name: str, feature: Any, path: Path) -> None:
     if not isinstance(shape, list) or not 0 < len(shape) <= dimensions or not all(map(_is_size, shape)):
         raise TutelageError(f"expected a shape of {name!r} in {path}, got {brief(feature)}")
     is_known = dtype in (*_CAMERAS, "string") and name != "action"
-    with contextlib.suppress(TypeError):
-        is_known = is_known or np.dtype(str(dtype)).kind in "biuf"
+    is_known = is_known or dtype in _NUMBERS
     if not is_known or (dtype in _CAMERAS and len(shape) != 3):
         raise TutelageError(f"expected a dtype of {name!r} in {path}, got {brief(feature)}")
+
+
+def _robot(name: Any) -> str:
+    """Return the robot's type, as the name of a demonstrator."""
+    return name if isinstance(name, str) and name.isprintable() and name.strip() else "robot"
 
 
 def _is_size(value: Any) -> bool:

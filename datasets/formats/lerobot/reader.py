@@ -76,8 +76,8 @@ def _fits(kind: pa.DataType, feature: Feature) -> bool:
     if feature["dtype"] == "image":
         return bool(pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
     if feature["dtype"] == "string":
-        return bool(pa.types.is_string(kind))
-    while pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         kind = kind.value_type
     number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
     return bool(number)

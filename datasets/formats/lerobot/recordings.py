@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from ....envs.recorded import space_from
 from ....envs.spaces import Leaf, action_to_row, is_text, leaves
 from ....envs.task import Task
 from ....errors import TutelageError
+from ...batch_replay import are_valid
 from ...parquet.bounded_parquet import BoundedParquet
 from ...trajectory import Trajectory, text_array
 from ..foreign_episode import ForeignEpisode
@@ -40,7 +43,9 @@ def recorded_episodes(dataset: DatasetInfo, task: Task, suite: str) -> Iterator[
     reader = _EpisodeReader(dataset, leaves(observation), space_from(task.kwargs["action"]))
     with contextlib.closing(reader.videos):
         for number, frames in _frames(dataset):
-            yield reader.read(number, frames).trajectory(task, suite)
+            trajectory = reader.read(number, frames).trajectory(task, suite)
+            content = blake2b(trajectory.digest + trajectory.actions.tobytes(), digest_size=4).hexdigest()
+            yield replace(trajectory, episode=f"{trajectory.episode}-{content}")
 
 
 class _EpisodeReader:
@@ -54,13 +59,20 @@ class _EpisodeReader:
 
     def read(self, number: int, frames: pa.Table) -> ForeignEpisode:
         dataset, steps = self._dataset, len(frames)
+        where = f"episode {number} of {dataset.folder}"
+        times = _numbers(frames, "timestamp", where)
+        if not (np.diff(times) >= 0).all() or np.ptp(times) >= 2**31 / 1000:
+            raise TutelageError(f"expected times in seconds that rise in {where}, got others")
         observations = {}
         for name, leaf in self._places:
-            array = self._observed(name, leaf, number, frames)
+            array = self._observed(name, leaf, number, frames, times)
             observations[leaf.path] = np.concatenate([array, array[-1:]])
         shape = self._action.shape or ()
-        actions = array_of(frames["action"], dataset.action, shape).reshape(steps, *shape)
-        outcomes = {name: frames[name].to_numpy().astype(np.float64) for name in dataset.outcomes}
+        values = array_of(frames["action"], dataset.action, shape).reshape(steps, *shape)
+        actions = np.stack([action_to_row(self._action, action) for action in values])
+        if not are_valid(actions, self._action):
+            raise TutelageError(f"expected finite numbers as actions in {where}, got others")
+        outcomes = {name: _numbers(frames, name, where) for name in dataset.outcomes}
         terminated = bool(outcomes["next.done"][-1]) if "next.done" in outcomes else False
         return ForeignEpisode(
             episode=f"{dataset.name}-{number}",
@@ -68,36 +80,35 @@ class _EpisodeReader:
             demonstrator=dataset.robot,
             kind="person",
             observations=observations,
-            actions=np.stack([action_to_row(self._action, action) for action in actions]),
+            actions=actions,
             rewards=outcomes.get("next.reward", np.zeros(steps)),
             terminated=terminated,
             truncated=not terminated,
             infos={"info.success": outcomes["next.success"]} if "next.success" in outcomes else {},
-            times_ms=self._times_ms(frames),
+            times_ms=np.round((times - times[0]) * 1000).astype(np.int32),
         )
 
-    def _observed(self, name: str, leaf: Leaf, number: int, frames: pa.Table) -> np.ndarray:
+    def _observed(
+        self, name: str, leaf: Leaf, number: int, frames: pa.Table, times: np.ndarray
+    ) -> np.ndarray:
         """Return one leaf of an episode's observations `[T, ...]`; the one without a feature is the words."""
         dataset, shape = self._dataset, leaf.space.shape or ()
         if not name:
-            return text_array([self._sentence(index) for index in frames["task_index"].to_pylist()])
+            indices = _numbers(frames, "task_index", str(dataset.folder))
+            return text_array([self._sentence(int(index)) for index in indices])
         feature = dataset.features[name]
         if feature["dtype"] == "image":
             return decode_images(frames[name].to_pylist(), dataset.folder, (shape[0], shape[1]))
         if feature["dtype"] == "video":
-            return self.videos.read(name, number, len(frames), (shape[0], shape[1]))
-        return array_of(frames[name], feature, () if is_text(leaf.space) else shape)
+            return self.videos.read(name, number, times, (shape[0], shape[1]))
+        if is_text(leaf.space):
+            return array_of(frames[name], feature, ())
+        return array_of(frames[name], feature, shape).astype(leaf.space.dtype)
 
     def _sentence(self, index: int) -> str:
         if index not in self._dataset.sentences:
             raise TutelageError(f"expected task {index} among the tasks of {self._dataset.folder}, got none")
         return self._dataset.sentences[index]
-
-    def _times_ms(self, frames: pa.Table) -> np.ndarray:
-        seconds = frames["timestamp"].to_numpy().astype(np.float64)
-        if not (np.isfinite(seconds).all() and np.ptp(seconds) < 2**31 / 1000):
-            raise TutelageError(f"expected times in seconds in {self._dataset.folder}, got others")
-        return np.maximum.accumulate(np.round((seconds - seconds[0]) * 1000)).astype(np.int32)
 
 
 def _frames(dataset: DatasetInfo) -> Iterator[tuple[int, pa.Table]]:
@@ -107,29 +118,40 @@ def _frames(dataset: DatasetInfo) -> Iterator[tuple[int, pa.Table]]:
     columns |= {name: {"dtype": "number"} for name in (*dataset.outcomes, *_INDICES)}
     seen: set[int] = set()
     waiting: list[pa.Table] = []
+    number = -1
     files = sorted((dataset.folder / "data").glob("chunk-*/*.parquet"))
     if not files:
         raise TutelageError(f"expected files data/chunk-*/*.parquet in {dataset.folder}, found none")
     for path in files:
         table = read_frames(path, columns)
-        numbers = table["episode_index"].to_numpy()
+        numbers = _numbers(table, "episode_index", str(path))
+        if (numbers != np.floor(numbers)).any() or (numbers < 0).any():
+            raise TutelageError(f"expected whole numbers as episode_index in {path}, got others")
         cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
         for begin, end in itertools.pairwise(cuts):
-            if waiting and waiting[0]["episode_index"][0].as_py() != numbers[begin]:
-                yield _whole(waiting, seen, dataset.folder)
+            if waiting and number != numbers[begin]:
+                yield number, _whole(waiting, number, seen, dataset.folder)
                 waiting = []
+            number = int(numbers[begin])
             waiting.append(table.slice(begin, end - begin))
     if waiting:
-        yield _whole(waiting, seen, dataset.folder)
+        yield number, _whole(waiting, number, seen, dataset.folder)
 
 
-def _whole(waiting: list[pa.Table], seen: set[int], folder: Path) -> tuple[int, pa.Table]:
+def _whole(waiting: list[pa.Table], number: int, seen: set[int], folder: Path) -> pa.Table:
     """Join an episode's rows; raises TutelageError when its number was there before."""
-    number = int(waiting[0]["episode_index"][0].as_py())
-    if number in seen or number < 0:
+    if number in seen:
         raise TutelageError(f"expected the frames of episode {number} together in {folder}, got them apart")
     seen.add(number)
-    return number, pa.concat_tables(waiting)
+    return pa.concat_tables(waiting)
+
+
+def _numbers(table: pa.Table, name: str, where: str) -> np.ndarray:
+    """Return a column of finite numbers, or of lists of one, as float64 `[n]`; raises TutelageError."""
+    numbers = array_of(table[name], {"dtype": "float64", "shape": [1]}, ())
+    if not np.isfinite(numbers).all():
+        raise TutelageError(f"expected finite numbers as {name} in {where}, got others")
+    return numbers
 
 
 class _VideoFiles:
@@ -140,8 +162,8 @@ class _VideoFiles:
         self._open: dict[str, tuple[Path, VideoReader]] = {}
         self._rows = _video_rows(dataset) if dataset.version == 3 else {}
 
-    def read(self, key: str, episode: int, count: int, size: tuple[int, int]) -> np.ndarray:
-        """Return the frames of one camera in one episode, uint8 `[count, height, width, 3]`."""
+    def read(self, key: str, episode: int, times: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Return the frames of one camera at times of an episode, uint8 `[n, height, width, 3]`."""
         dataset = self._dataset
         if dataset.version == 3:
             chunk, file, begin = self._row(key, episode)
@@ -156,7 +178,7 @@ class _VideoFiles:
             reader = VideoReader(path, dataset.fps, size)
             self._open[key] = path, reader
         assert reader is not None
-        return reader.read(begin, count, dataset.fps)
+        return reader.read(begin + times)
 
     def close(self) -> None:
         for _, reader in self._open.values():
@@ -165,7 +187,8 @@ class _VideoFiles:
     def _row(self, key: str, episode: int) -> tuple[int, int, float]:
         row = self._rows.get(episode, {})
         names = [f"videos/{key}/{name}" for name in ("chunk_index", "file_index", "from_timestamp")]
-        if any(not isinstance(row.get(name), int | float) for name in names):
+        values = [row.get(name) for name in names]
+        if not all(isinstance(value, int | float) and 0 <= value < 1e12 for value in values):
             raise TutelageError(
                 f"expected the place of episode {episode} in the videos of {key} in meta/episodes of "
                 f"{self._dataset.folder}, got none"

@@ -114,7 +114,7 @@ def array_of(values: pa.ChunkedArray, feature: Feature, shape: Sequence[int]) ->
     if feature["dtype"] == "string":
         return text_array(values.to_pylist())
     flat = values.combine_chunks()
-    while isinstance(flat, pa.FixedSizeListArray | pa.ListArray):
+    while isinstance(flat, pa.FixedSizeListArray | pa.ListArray | pa.LargeListArray):
         flat = flat.flatten()
     if flat.null_count or len(flat) != len(values) * int(np.prod(shape, dtype=np.int64)):
         raise TutelageError(f"expected lists of shape {list(shape)} in every frame, got others")

@@ -10,13 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tutelage as tt
 import yaml
 from tutelage.cli.main import app
 from tutelage.datasets.formats.exchange import count_episodes, import_store
+from tutelage.datasets.formats.lerobot.dataset_info import DatasetInfo
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.errors import TutelageError
-from tutelage.tests.support.robot_dataset import FPS, SENTENCES, picture, state_of, write_dataset
+from tutelage.tests.support.robot_dataset import FPS, SENTENCES, picture, state_of, write_dataset, write_video
 from typer.testing import CliRunner
 
 FLAG = {"dtype": "bool", "shape": [1], "names": None}
@@ -97,6 +99,103 @@ def test_the_number_of_episodes_is_known_beforehand(tmp_path: Path) -> None:
     assert count_episodes(tmp_path, "lerobot") == 0
 
 
+@pytest.mark.parametrize("order", [(2, 1, 0), (1, 0, 2)])
+def test_episodes_may_stand_in_a_video_in_any_order(order: tuple[int, ...], tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "robot", lengths=(5, 5, 5))
+    [video] = folder.glob("videos/*/*/*.mp4")
+    video.unlink()
+    write_video(video, [picture(episode, step) for episode in order for step in range(5)])
+    path = folder / "meta/episodes/chunk-000/file-000.parquet"
+    name = "videos/observation.images.top/from_timestamp"
+    begins = [order.index(episode) * 5 / FPS for episode in range(3)]
+    pq.write_table(replace_column(name, begins)(pq.read_table(path)), path)
+    for number, episode in enumerate(imported(folder, tmp_path / "store")):
+        assert episode.observations is not None
+        seen = episode.observations["images/top"][:5, ::3, ::3].astype(int)
+        wanted = np.stack([picture(number, step)[::5, ::5] for step in range(5)]).astype(int)
+        assert np.median(np.abs(seen - wanted)) <= 2
+        assert np.abs(seen - wanted).max() < 120
+
+
+def test_frames_are_those_of_their_times(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "robot", lengths=(5,))
+    [video] = folder.glob("videos/*/*/*.mp4")
+    video.unlink()
+    write_video(video, [picture(0, step) for step in range(10)])
+    times = pa.array([2 * step / FPS for step in range(5)], pa.float32())
+    spoil_frames(folder, replace_column("timestamp", times))
+    [episode] = imported(folder, tmp_path / "store")
+    assert episode.observations is not None
+    seen = episode.observations["images/top"][:5, ::3, ::3].astype(int)
+    wanted = np.stack([picture(0, 2 * step)[::5, ::5] for step in range(5)]).astype(int)
+    assert np.abs(seen - wanted).max() < 120
+
+
+def test_another_dataset_of_the_same_name_is_added(tmp_path: Path) -> None:
+    first = write_dataset(tmp_path / "a/robot", camera="")
+    second = write_dataset(tmp_path / "b/robot", camera="", lengths=(7, 4, 9))
+    imported(first, tmp_path / "store")
+    assert len(imported(second, tmp_path / "store")) == 6 - 2  # two episodes are the same in both
+
+
+@pytest.mark.parametrize(
+    ("shape", "names", "size"),
+    [
+        ([120, 160, 3], ["height", "width", "channels"], (72, 96)),
+        ([3, 120, 160], ["channels", "height", "width"], (72, 96)),
+        ([3, 120, 160], ["c", "h", "w"], (72, 96)),
+        ([3, 120, 160], {"axes": ["rgb", "y", "x"]}, (72, 96)),
+        ([3, 120, 160], None, (72, 96)),
+        ([120, 160, 1], 5, (72, 96)),
+        ([3, 160, 3], ["height", "width", "channels"], (2, 96)),
+        ([3, 160, 3], ["channels", "height", "width"], (96, 2)),
+    ],
+)
+def test_channels_stand_first_or_last(
+    shape: list[int], names: Any, size: tuple[int, int], tmp_path: Path
+) -> None:
+    folder = write_dataset(tmp_path / "robot", camera="image")
+    spoil_feature(folder, "observation.images.top", shape=shape, names=names)
+    task = DatasetInfo.open(folder).task()
+    assert task["kwargs"]["observation"]["images"]["top"]["shape"] == [*size, 3]
+
+
+def test_numbers_in_lists_of_one_and_large_lists_are_read(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "robot", camera="")
+
+    def wrapped(table: pa.Table) -> pa.Table:
+        for name in ("timestamp", "episode_index", "task_index"):
+            table = replace_column(name, [[value] for value in table[name].to_pylist()])(table)
+        states = pa.array(table["observation.state"].to_pylist(), pa.large_list(pa.float32()))
+        return replace_column("observation.state", states)(table)
+
+    plain = imported(folder, tmp_path / "plain")
+    spoil_frames(folder, wrapped)
+    assert [episode.digest for episode in imported(folder, tmp_path / "store")] == [
+        episode.digest for episode in plain
+    ]
+
+
+def test_whole_numbers_are_chosen_among_those_that_were_shown(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "robot", camera="", sentences=("go",))
+    for name, dtype in (("observation.state", "bool"), ("action", "int64")):
+        spoil_feature(folder, name, dtype=dtype)
+    spoil_feature(folder, "action", shape=[1])
+    spoil_frames(folder, replace_column("action", [step % 3 for step in range(21)]))
+    spoil_frames(
+        folder, replace_column("observation.state", [[True, False, step % 2 == 0] for step in range(21)])
+    )
+    store = tmp_path / "store"
+    imported(folder, store)
+    run = tt.train(store, tmp_path / "run", steps=2, size=1, batch_steps=32, threads=1)
+    actor = tt.load_policy(run.path).actor("robot")
+    actor.reset()
+    assert actor.act({"state": np.array([1, 0, 1])}) in range(3)
+    for to in ("minari", "lerobot"):
+        tutelage("export", store, "--to", to, "-o", tmp_path / to)
+        tutelage("import", to, tmp_path / to, "-o", tmp_path / f"back-{to}")
+
+
 def test_a_second_import_adds_nothing(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path / "robot", camera="")
     imported(folder, tmp_path / "store")
@@ -114,6 +213,37 @@ def test_the_road_of_a_robot(tmp_path: Path) -> None:
         json.loads(tutelage("inspect", store, "--workers", "1", "--json"))["absent"]
     )
     tutelage("train", store, "-o", run, "--steps", "2", "--size", "1", "--batch-steps", "64")
+    pole = {"id": "pole", "env": "CartPole-v1", "max_steps": 20, "expert": "cartpole"}
+    (tmp_path / "pole.yaml").write_text(yaml.safe_dump({"suite": "pole", "tasks": [pole]}))
+    tutelage("simulate", tmp_path / "pole.yaml", "-n", "4", "-o", tmp_path / "pole", "--workers", "1")
+    tutelage(
+        "train",
+        store,
+        tmp_path / "pole",
+        "-o",
+        tmp_path / "both",
+        "--steps",
+        "2",
+        "--size",
+        "1",
+        "--batch-steps",
+        "32",
+        "--select-episodes",
+        "1",
+    )
+    evaluated = [
+        "evaluate",
+        tmp_path / "both",
+        "-o",
+        tmp_path / "some",
+        "--episodes",
+        "1",
+        "--actor",
+        "random",
+    ]
+    assert json.loads(tutelage(*evaluated, "--json"))["notes"][0] == (
+        "task 'robot' has recordings only: nobody plays it"
+    )
     assert "has recordings only; name the task's environment" in tutelage(
         "evaluate", run, "-o", tmp_path / "evaluation", status=2
     )
@@ -132,8 +262,6 @@ def test_the_road_of_a_robot(tmp_path: Path) -> None:
 
 
 def test_a_policy_of_recordings_acts_in_a_loop_of_ones_own(tmp_path: Path) -> None:
-    import tutelage as tt
-
     write_dataset(tmp_path / "robot", camera="", lengths=(12,) * 8, sentences=("go",))
     imported(tmp_path / "robot", tmp_path / "store")
     run = tt.train(tmp_path / "store", tmp_path / "run", steps=2, size=1, batch_steps=64, threads=1)
@@ -163,6 +291,12 @@ def spoil_frames(folder: Path, change: Any) -> None:
 
 def replace_column(name: str, values: Any) -> Any:
     return lambda table: table.set_column(table.column_names.index(name), name, pa.array(values))
+
+
+def spoil_places(folder: Path, begins: list[float]) -> None:
+    path = folder / "meta/episodes/chunk-000/file-000.parquet"
+    name = "videos/observation.images.top/from_timestamp"
+    pq.write_table(replace_column(name, begins)(pq.read_table(path)), path)
 
 
 SPOILED = {
@@ -196,9 +330,35 @@ SPOILED = {
         lambda folder: spoil_frames(folder, replace_column("task_index", [7] * 21)),
         "expected task 7 among the tasks",
     ),
+    "actions that are none": (
+        lambda folder: spoil_frames(folder, replace_column("action", [[float("nan"), 1.0]] * 21)),
+        "expected finite numbers as actions in episode 0",
+    ),
+    "times that fall": (
+        lambda folder: spoil_frames(
+            folder, replace_column("timestamp", [-float(step) for step in range(21)])
+        ),
+        "expected times in seconds that rise",
+    ),
+    "a negative episode": (
+        lambda folder: spoil_frames(folder, replace_column("episode_index", [-1] * 21)),
+        "expected whole numbers as episode_index",
+    ),
+    "half an episode": (
+        lambda folder: spoil_frames(folder, replace_column("episode_index", [0.5] * 21)),
+        "expected whole numbers as episode_index",
+    ),
+    "a place that is none": (
+        lambda folder: spoil_places(folder, [float("nan"), -5.0, 0.0]),
+        "expected the place of episode 0 in the videos",
+    ),
+    "a dtype like a program": (
+        lambda folder: spoil_feature(folder, "observation.state", dtype="(1,f4"),
+        "expected a dtype of",
+    ),
     "no times": (
         lambda folder: spoil_frames(folder, replace_column("timestamp", [float("inf")] * 21)),
-        "expected times in seconds",
+        "expected finite numbers as timestamp",
     ),
     "no video": (
         lambda folder: next(folder.glob("videos/*/*/*.mp4")).unlink(),
@@ -217,8 +377,6 @@ SPOILED = {
 
 
 def write_short(path: Path) -> None:
-    from tutelage.tests.support.robot_dataset import write_video
-
     path.unlink()
     write_video(path, [picture(0, step) for step in range(3)])
 
