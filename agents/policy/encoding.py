@@ -21,6 +21,7 @@ from ...errors import TutelageError
 from .action_parts import BINS, SKIPPED, ActionPart
 from .web.page_actions import ROW, PageActions, common_keys, page_actions, page_parts
 
+TABLE_ROWS = 1 << 16  # most values of a discrete space, for one embedding each and for a choice
 GRID_SIDE, GRID_VALUES = 32, 32  # most cells a side, and values below which cells are symbols
 LOOKED_AT = 200_000
 """Most steps of a task that the encoding is fitted to."""
@@ -265,6 +266,8 @@ def _fit_leaf(leaf: Leaf, values: np.ndarray) -> ObservationSpec:
     space, shape = leaf.space, tuple(leaf.space.shape or ())
     if leaf.is_text:
         return ObservationSpec(leaf.path, "text")
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and not has_table(space):
+        return fit_vector(leaf.path, shape, values)
     if isinstance(space, spaces.Discrete):
         return ObservationSpec(leaf.path, "discrete", shape, (int(space.n),), (int(space.start),))
     if isinstance(space, spaces.MultiDiscrete):
@@ -278,6 +281,11 @@ def _fit_leaf(leaf: Leaf, values: np.ndarray) -> ObservationSpec:
             # at most 8 x 8 patches, at least 4 pixels wide
             return ObservationSpec(leaf.path, "image", shape, patch=max(4, -(-max(shape[:2]) // 8)))
     return fit_vector(leaf.path, shape, values)
+
+
+def has_table(space: spaces.Discrete | spaces.MultiDiscrete) -> bool:
+    """Return whether each value of a discrete space has a row of a table; more are read as numbers."""
+    return int(space.n if isinstance(space, spaces.Discrete) else space.nvec.sum()) <= TABLE_ROWS
 
 
 def _cells(grid: np.ndarray) -> np.ndarray:
@@ -348,6 +356,11 @@ def _edges(column: np.ndarray, intervals: int, low: float, high: float) -> tuple
 
 
 def _parts(space: spaces.Space[Any], actions: np.ndarray) -> list[ActionPart]:
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and not has_table(space):
+        raise TutelageError(
+            f"expected at most {TABLE_ROWS:,} actions to choose from, got {space}; wrap the environment to "
+            "offer fewer, or numbers (Box)"
+        )
     if isinstance(space, spaces.Discrete):
         return [ActionPart("choice", int(space.n), float(space.start))]
     if isinstance(space, spaces.MultiDiscrete):

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from ...envs.spaces import JSONText, Leaf, leaves
 from ...envs.task_env import TaskEnv
 from ...errors import TutelageError
-from .encoding import IOSpec, ObservationSpec
+from .encoding import IOSpec, ObservationSpec, has_table
 
 _BOXES = ("grid", "image", "vector")
 
@@ -41,6 +41,8 @@ def _observation_fits(leaf: Leaf, spec: ObservationSpec) -> bool:
         return leaf.is_text and spec.kind == "text"
     if tuple(space.shape or ()) != spec.shape:
         return False
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and not has_table(space):
+        return spec.kind == "vector"
     if isinstance(space, spaces.Discrete):
         return spec.kind == "discrete" and (spec.sizes, spec.low) == ((int(space.n),), (int(space.start),))
     if isinstance(space, spaces.MultiDiscrete):

@@ -52,6 +52,9 @@ ELSEWHERE = (
     "gymnasium.envs.tabular",  # jax
     "minigrid.envs.wfc",  # imageio and networkx
     "tutelage.envs.web",  # they have an exam of their own in tests/web
+    "tutelage.envs.recorded",  # it cannot be played
+    "tutelage.envs.extensions",  # it needs a factory
+    "tutelage.tests",  # toys of other tests, some of them broken
     "_raise_",  # old versions, and those that Shimmy would wrap
 )
 """Entry points that need packages which none of our extras installs, and pages."""

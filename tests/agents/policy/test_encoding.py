@@ -20,6 +20,7 @@ from tutelage.agents.policy.encoding import (
     patches,
     quantile_features,
 )
+from tutelage.agents.policy.interface_checks import expect_fits
 from tutelage.datasets.arrays.sampler import TaskArrays
 from tutelage.envs.spaces import action_to_row
 from tutelage.envs.task import Task
@@ -34,6 +35,8 @@ SEEN: dict[str, spaces.Space[Any]] = {
     "grid": spaces.Box(0, 9, (5, 4, 2), np.uint8),
     "number": spaces.Discrete(4, start=-1),
     "numbers": spaces.MultiDiscrete([3, 5]),
+    "many": spaces.Discrete(1 << 40),
+    "many of each": spaces.MultiDiscrete([3, 1 << 30]),
     "bits": spaces.MultiBinary(6),
     "pair": spaces.Tuple([spaces.Discrete(2), spaces.Box(0, 1, (1,), np.float64)]),
     "nested": spaces.Dict({"where": spaces.Box(-1, 1, (2,), np.float32), "said": spaces.Text(20)}),
@@ -44,6 +47,7 @@ DONE: dict[str, spaces.Space[Any]] = {
     "several": spaces.MultiDiscrete([3, 4]),
     "bits": spaces.MultiBinary(3),
     "push": spaces.Box(-2, 2, (2,), np.float32),
+    "notches": spaces.Box(-2, 7, (2,), np.int64),
     "both": spaces.Dict({"turn": spaces.Box(-1, 1, (1,), np.float32), "fire": spaces.Discrete(2)}),
     "pair": spaces.Tuple([spaces.Discrete(3), spaces.Box(0, 9, (2,), np.float32)]),
 }
@@ -53,7 +57,8 @@ class AnySpace(gymnasium.Env[Any, Any]):
     """A world that shows and takes random members of whatever spaces it is given."""
 
     def __init__(self, seen: str, done: str, render_mode: str | None = None) -> None:
-        self.observation_space, self.action_space = SEEN[seen], DONE[done]
+        self.observation_space = SEEN[seen]
+        self.action_space = spaces.Discrete(1 << 40) if done == "countless" else DONE[done]
         self.render_mode = render_mode
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
@@ -101,6 +106,28 @@ def test_every_kind_of_observation_is_fitted_and_survives_yaml(seen: str) -> Non
     encoding = Encoding.fit({"toy": columns_of(toy(seen, "one"))})
     written = yaml.safe_dump(encoding.to_dict())
     assert Encoding.from_dict(yaml.safe_load(written)) == encoding
+
+
+def test_a_number_of_many_values_is_read_as_a_number() -> None:
+    for seen in ("many", "many of each"):
+        task = toy(seen, "one")
+        encoding = Encoding.fit({"toy": columns_of(task)})
+        [spec] = encoding.interface("toy").seen
+        assert spec.kind == "vector"
+        expect_fits(encoding.interface("toy"), TaskEnv(task))
+
+
+def test_whole_numbers_of_a_small_box_are_choices() -> None:
+    task = toy("number", "notches")
+    parts = Encoding.fit({"toy": columns_of(task)}).interface("toy").parts
+    assert [(part.kind, part.low, part.size) for part in parts] == [("choice", -2.0, 10)] * 2
+    expect_fits(Encoding.fit({"toy": columns_of(task)}).interface("toy"), TaskEnv(task))
+
+
+def test_too_many_actions_to_choose_from_are_one_line() -> None:
+    task = Task("toy", "toys/AnySpace-v0", kwargs={"seen": "number", "done": "countless"})
+    with pytest.raises(TutelageError, match="expected at most 65,536 actions to choose from, got Discrete"):
+        Encoding.fit({"toy": columns_of(task)})
 
 
 @pytest.mark.parametrize("done", DONE)
