@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,7 +41,7 @@ class PageSession:
         """Evaluate one of the functions of `page.js`."""
         (answer,) = yield [self.asking(expression)]
         if "exceptionDetails" in answer:
-            raise TabLost(str(answer["exceptionDetails"].get("exception", {}).get("description")))
+            raise TabLost(_reason(str(answer["exceptionDetails"].get("exception", {}).get("description"))))
         return answer["result"].get("value")
 
     def asking(self, expression: str) -> DevToolsCall:
@@ -64,3 +65,11 @@ class PageSession:
 
     def call(self, method: str, params: Mapping[str, Any] | None = None) -> DevToolsCall:
         return DevToolsCall(method, params or {}, self._session)
+
+
+def _reason(description: str) -> str:
+    """Return an exception's message and its first place in a file: `Error: no items (a.html:3:5)`."""
+    message, *stack = description.splitlines() or [""]
+    places = (re.search(r"/([^/\s]+:\d+:\d+)\)?$", line) for line in stack)
+    place = next((match[1] for match in places if match), "")
+    return f"{message} ({place})" if place else message

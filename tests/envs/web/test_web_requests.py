@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from tutelage.envs.web.actions import WebAction
 from tutelage.envs.web.devtools import DevToolsCall
 from tutelage.envs.web.environment import WebEnv
 from tutelage.envs.web.origin import Origin
+from tutelage.errors import TutelageError
+from tutelage.foreign_code.trust import trust
 from tutelage.tests.envs.web.showing import PAGES, at
 
 ARRIVALS = {
@@ -77,6 +80,28 @@ def test_nothing_is_waited_for_that_never_arrives(env: WebEnv) -> None:
     began = time.monotonic()
     assert press(env, "never", "late") == ["word 3", "word 3, asked", "word 3, asked, word, word again"]
     assert time.monotonic() - began < 9, "the page gives up after ten seconds"
+
+
+@pytest.mark.parametrize(
+    ("begin", "words"),
+    [
+        (
+            "throw new Error('no items')",
+            r"lost 4 times on seed 3 after 0 actions: Error: no items \(own.html:\d+:\d+\)$",
+        ),
+        ("await new Promise(() => {})", "Error: begin took more than 60 s of the page's time$"),
+    ],
+)
+def test_a_page_that_cannot_begin_is_one_line(begin: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "own.html").write_text(
+        f"<!DOCTYPE html><button>go</button><script>window.task = {{ async begin() {{ {begin}; }},"
+        "instruction: () => '', outcome: () => ({ done: false, reward: 0 }) };</script>"
+    )
+    trust([tmp_path])
+    env = WebEnv(str(tmp_path / "own.html"))
+    with pytest.raises(TutelageError, match=words):
+        env.reset(seed=3)
+    env.close()
 
 
 def test_a_page_that_requests_endlessly_is_played_all_the_same() -> None:
