@@ -75,16 +75,16 @@ const requests = (() => {
   });
 
   // An object that tells by `loadend` that it is done; it may begin again before that is told.
-  const loads = (one, isBusy) => {
+  const loads = (loader, isBusy) => {
     const request = {};
     const hear = () => {
-      if (isBusy(one)) return;
-      one.removeEventListener("loadend", hear);
+      if (isBusy(loader)) return;
+      loader.removeEventListener("loadend", hear);
       end(request);
     };
-    sent.set(one, request);
+    sent.set(loader, request);
     begin(request);
-    one.addEventListener("loadend", hear);
+    loader.addEventListener("loadend", hear);
   };
   const synchronous = new WeakSet();
   wrap(XMLHttpRequest.prototype, ["open"], (request, real, given) => {
@@ -99,7 +99,8 @@ const requests = (() => {
     if (!synchronous.has(request)) loads(request, ({ readyState }) => readyState > 0 && readyState < 4);
     return nothing;
   });
-  wrap(FileReader.prototype, ["readAsArrayBuffer", "readAsBinaryString", "readAsDataURL", "readAsText"], (reader, real) => {
+  const READS = ["readAsArrayBuffer", "readAsBinaryString", "readAsDataURL", "readAsText"];
+  wrap(FileReader.prototype, READS, (reader, real) => {
     const nothing = real();
     loads(reader, ({ readyState }) => readyState === FileReader.LOADING);
     return nothing;
@@ -126,19 +127,19 @@ const requests = (() => {
     return setAttribute.call(this, name, value);
   };
   // a script or a style is requested when it is put into the document
-  const isRequested = (one) =>
-    (one instanceof HTMLScriptElement && one.src && SCRIPT.test(one.type)) ||
-    (one instanceof HTMLLinkElement && one.href && LINK.test(one.rel)) ||
-    (one instanceof HTMLStyleElement && /@import/i.test(one.textContent)) ||
-    (one instanceof SVGImageElement && one.href.baseVal) ||
-    (one instanceof HTMLInputElement && one.type === "image" && one.src);
+  const isRequested = (part) =>
+    (part instanceof HTMLScriptElement && part.src && SCRIPT.test(part.type)) ||
+    (part instanceof HTMLLinkElement && part.href && LINK.test(part.rel)) ||
+    (part instanceof HTMLStyleElement && /@import/i.test(part.textContent)) ||
+    (part instanceof SVGImageElement && part.href.baseVal) ||
+    (part instanceof HTMLInputElement && part.type === "image" && part.src);
   new MutationObserver((changes) => {
     if (document.readyState !== "complete") return;
     for (const { addedNodes } of changes) {
       for (const added of addedNodes) {
         if (!(added instanceof Element) || !added.isConnected) continue;
         const parts = added.firstElementChild ? added.querySelectorAll(PARTS) : [];
-        for (const one of [added, ...parts]) if (isRequested(one)) follow(one);
+        for (const part of [added, ...parts]) if (isRequested(part)) follow(part);
       }
     }
   }).observe(document, { childList: true, subtree: true });
@@ -150,9 +151,9 @@ const requests = (() => {
     });
   }
 
-  wrap(HTMLImageElement.prototype, ["decode"], (one, real) => {
+  wrap(HTMLImageElement.prototype, ["decode"], (image, real) => {
     const promise = real();
-    if (!isIdle(one)) {
+    if (!isIdle(image)) {
       begin(promise);
       promise.then(() => end(promise), () => end(promise));
     }
@@ -160,12 +161,12 @@ const requests = (() => {
   });
 
   // A picture whose address was taken away, or that waits to be seen, is not loaded.
-  const isIdle = (one) =>
-    one instanceof HTMLImageElement &&
-    (one.loading === "lazy" || !(one.getAttribute("src") || one.getAttribute("srcset")));
+  const isIdle = (element) =>
+    element instanceof HTMLImageElement &&
+    (element.loading === "lazy" || !(element.getAttribute("src") || element.getAttribute("srcset")));
   const isWaiting = () => {
-    for (const one of document.images) if (!one.complete && !isIdle(one)) follow(one);
-    for (const one of pending) if (isIdle(one)) pending.delete(one);
+    for (const image of document.images) if (!image.complete && !isIdle(image)) follow(image);
+    for (const request of pending) if (isIdle(request)) pending.delete(request);
     return pending.size > 0 || document.fonts.status === "loading";
   };
   const isOpen = () => !hasGivenUp && (isPosted || isWaiting());
