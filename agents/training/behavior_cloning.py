@@ -33,6 +33,7 @@ from ..policy.policy import Policy
 from .config import TrainConfig
 from .cores import ThroughputMonitor
 from .expertise_models import skills
+from .holdout import Holdout
 from .metrics_log import LOG_EVERY, RESUME, MetricsLog, read_log
 from .progress import TrainingProgress
 from .resuming import CONFIG, change_of_steps, expect_same_config, fixed
@@ -83,7 +84,9 @@ def train(
         skilled = skills(columns, config, progress) if config.weights in ("expertise", "both") else {}
         if tell:
             tell(weigh(columns, config.weights, skilled))
-        sampler = make_sampler(columns, config, episode_weights(columns, config.weights, skilled), emphasis)
+        weights = episode_weights(columns, config.weights, skilled)
+        holdout = Holdout.of(columns, weights, config) if config.holdout else None
+        sampler = make_sampler(columns, config, holdout.taught if holdout else weights, emphasis)
         if parent is None:  # shares in a self-imitation round follow from `emphasis`, not from flags
             _expect_full_batches(sampler, config, len(columns))
         run = begin(columns, config, parent.policy if parent else None, suite)
@@ -100,7 +103,7 @@ def train(
                 config.save(out / CONFIG)
         lineage["config"] = asdict(config)
         log = MetricsLog(out, run.step, notice)
-        training = _TrainingRun(run, out, config, suite, lineage, begun_with, log)
+        training = _TrainingRun(run, out, config, suite, lineage, begun_with, log, holdout)
         with closing(log), signals.installed(), signals.rescue(training.stop):
             try:
                 _loop(training, sampler, pace, evaluate, progress, notice)
@@ -127,6 +130,7 @@ class _TrainingRun:
     lineage: Mapping[str, Any]
     begun_with: Mapping[str, Any]
     log: MetricsLog
+    holdout: Holdout | None = None
 
     @property
     def advice(self) -> str:
@@ -180,6 +184,12 @@ class _TrainingRun:
             save(run.average, self.out / "kept", suite=self.suite, lineage=facts, then=RESUME)
         run.selected = run.step
 
+    def measure_holdout(self) -> None:
+        """Log the loss of the averaged weights on held-out episodes; no checkpoint is chosen by it."""
+        if self.holdout is not None:
+            loss, by_task = self.holdout.loss(self.run.average)
+            self.log.write(self.run.step, {"holdout_loss": loss, "holdout_task_loss": by_task})
+
 
 def _loop(
     training: _TrainingRun,
@@ -199,9 +209,12 @@ def _loop(
 
     with TrainingProgress(config.steps, run.step, progress) as bar, signals.held():
         while True:
-            if evaluate and is_due():
+            if (evaluate or training.holdout) and is_due():
                 bar.selecting()
-                training.select(evaluate)
+                training.measure_holdout()
+                if evaluate:
+                    training.select(evaluate)
+                run.selected = run.step
                 bar.figures(run.select)
                 pace.skip()
             if run.step % config.save_every == 0 and 0 < run.step < config.steps:

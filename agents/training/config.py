@@ -42,6 +42,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "evaluate_every": (1, _MANY),
     "select_episodes": (1, 1_000_000),
     "save_every": (1, _MANY),
+    "holdout": (0.0, 1.0),
     "self_imitation": (0, 1000),
     "self_imitation_episodes": (1, 1_000_000),
     "self_imitation_steps": (1, _MANY),
@@ -80,6 +81,9 @@ class TrainConfig:
     workers: int = _setting(2, "Processes that replay the stores, and that play web pages.", free=True)
     evaluate_every: int = _setting(250, "Steps between evaluations on select seeds.", free=True)
     select_episodes: int = _setting(32, "Select seeds a task at each evaluation.", free=True)
+    holdout: float = _setting(
+        0.0, "Share of each task's episodes that is not trained on; the loss on them is logged."
+    )
     save_every: int = _setting(250, "Steps between saves of the whole state, to resume from.", free=True)
     self_imitation: int = _setting(
         0, "Rounds in which the policy tries the tasks and learns from its successes.", free=True
@@ -99,6 +103,8 @@ class TrainConfig:
             _expect(right and not isinstance(value, bool), name, "a number", value)
             _expect(value >= low, name, f"at least {low}", value)
             _expect(value <= high, name, f"at most {high}", value)
+        _expect(self.holdout < 1, "holdout", "in [0, 1)", self.holdout)
+        _expect(not self.holdout or not self.self_imitation, "holdout", "0 with self-imitation", self.holdout)
         _expect(self.dropout < 1, "dropout", "in [0, 1)", self.dropout)
         _expect(self.ema < 1, "ema", "in [0, 1)", self.ema)
         _expect(self.cooldown > 0, "cooldown", "in (0, 1]", self.cooldown)

@@ -37,7 +37,10 @@ def settings_for(out: Path, path: Path | None, overrides: Mapping[str, Any], res
 def fixed(config: TrainConfig, also: Iterable[str] = ()) -> dict[str, Any]:
     """Return the settings that affect the weights, and those named in `also`."""
     free = {setting.name for setting in fields(config) if setting.metadata["free"]} - set(also)
-    return {name: value for name, value in asdict(config).items() if name not in free}
+    settings = {name: value for name, value in asdict(config).items() if name not in free}
+    if not config.holdout:  # runs of before have no such setting
+        del settings["holdout"]
+    return settings
 
 
 def expect_same_config(out: Path, config: TrainConfig, also: Iterable[str] = ()) -> TrainConfig:
@@ -48,11 +51,12 @@ def expect_same_config(out: Path, config: TrainConfig, also: Iterable[str] = ())
     refuse_link(out / CONFIG)
     before = TrainConfig.load(out / CONFIG)
     was, now = fixed(before, also), fixed(config, also)
-    for name, value in was.items():
-        if now[name] != value:
+    for name in {**was, **now}:
+        value = getattr(before, name)
+        if getattr(config, name) != value:
             flag = f"--{name.replace('_', '-')}"
             raise TutelageError(
-                f"expected {flag} {value}, which {out} was begun with, got {now[name]}; "
+                f"expected {flag} {value}, which {out} was begun with, got {getattr(config, name)}; "
                 f"resume with {flag} {value}, or train anew in another folder"
             )
     return before

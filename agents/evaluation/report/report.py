@@ -175,8 +175,9 @@ def read_metrics(run: Path) -> tuple[Series, Series] | None:
     success: dict[str, list[tuple[float, float]]] = {}
     for record in written.records:
         for name, value in _flatten(record):
-            if name == "loss":
-                loss.setdefault("loss", []).append((float(record["step"]), value))
+            if name in ("loss", "holdout_loss"):
+                name = name.replace("holdout_loss", "held-out loss")
+                loss.setdefault(name, []).append((float(record["step"]), value))
             elif name.split("/")[0] in ("success", "select"):
                 success.setdefault(name.rsplit("/", 1)[-1], []).append((float(record["step"]), value))
     if len(success) > 1 and "mean" not in success:
