@@ -52,6 +52,8 @@ class DatasetInfo:
     outcomes: tuple[str, ...]
     sentences: Mapping[int, str]
     image_size: int
+    is_export: bool
+    """Whether tutelage exported the dataset."""
 
     @classmethod
     def open(cls, folder: Path, image_size: int = IMAGE_SIZE) -> DatasetInfo:
@@ -87,6 +89,7 @@ class DatasetInfo:
             outcomes=tuple(name for name in OUTCOMES if name in features),
             sentences=_instructions(folder, version),
             image_size=image_size,
+            is_export=any(name.startswith("tutelage.") for name in features),
         )
 
     @property

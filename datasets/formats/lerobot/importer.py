@@ -88,6 +88,9 @@ def _import_recordings(
     folders: list[Path], out: Path, progress: Progress | None, image_size: int
 ) -> ImportResult:
     datasets = [DatasetInfo.open(folder, image_size) for folder in folders]
+    for dataset in datasets:
+        if dataset.is_export:
+            ExportMarker.read(dataset.folder, "lerobot")  # raises: the marker is missing
     suite, report = recorded_suite(datasets), []
     with staged_import(out, suite) as (store, existing):
         for dataset, task in zip(datasets, suite, strict=True):

@@ -19,7 +19,6 @@ from tutelage.datasets.formats.lerobot.importer import import_lerobot
 from tutelage.datasets.formats.lerobot.schema import array_of, column
 from tutelage.datasets.replay import Environments, replay_proven
 from tutelage.datasets.store import Store
-from tutelage.envs.recorded import ENV_ID
 from tutelage.envs.suite import suite_from
 from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
@@ -264,7 +263,7 @@ def test_what_the_format_cannot_hold_is_said(filled: Store, tmp_path: Path) -> N
         assert said in report
 
 
-def test_changed_data_are_found_and_foreign_datasets_are_recordings(
+def test_changed_data_are_found_and_a_missing_marker_is_refused(
     exported: Path, filled: Store, tmp_path: Path
 ) -> None:
     exported = Path(shutil.copytree(exported, tmp_path / "exported"))
@@ -275,8 +274,8 @@ def test_changed_data_are_found_and_foreign_datasets_are_recordings(
     with pytest.raises(TutelageError, match="its data were changed"):
         import_lerobot(exported / "taxi", tmp_path / "back")
     (exported / "taxi/meta/tutelage.json").unlink()
-    [task] = import_lerobot(exported / "taxi", tmp_path / "foreign").store.suite
-    assert task.env == ENV_ID
+    with pytest.raises(TutelageError, match=r"meta/tutelage\.json"):
+        import_lerobot(exported / "taxi", tmp_path / "back")
     with pytest.raises(TutelageError, match="got ours and others"):
         import_lerobot(exported, tmp_path / "back")
     with pytest.raises(TutelageError, match=r"found no meta/info\.json"):
