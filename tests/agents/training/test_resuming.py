@@ -48,6 +48,7 @@ FIXED: dict[str, Any] = {
     "weights": "none",
     "balance": 1.0,
     "dtype": "bfloat16",
+    "holdout": 0.5,
     "seed": 1,
 }
 
