@@ -25,6 +25,7 @@ from ..files.atomic_files import write_whole
 from ..files.bounded_files import decode_text, open_regular, parse_json, parse_yaml, read_bytes
 from ..files.finite_json import exact_json
 from .pending import read_pending
+from .sealed_yaml import has_its_hash, with_hash
 
 STORE_VERSION = 2
 """Format version of `dataset.yaml` and the manifest. Rows have their own version, `schema.VERSION`."""
@@ -41,7 +42,7 @@ PART = re.compile(
 )
 
 _STORE, _HASH = re.compile(r"[0-9a-f]{12}"), re.compile(r"[0-9a-f]{64}")
-_SEAL = "sha256: "  # the last line of `dataset.yaml`
+_SEAL = "sha256"  # the key of the last line of `dataset.yaml`
 _REPAIR = "list what is wrong and mend it with `tutelage repair {}`"
 
 
@@ -197,13 +198,12 @@ def revision(name: str) -> int:
 def seal_document(suite: Suite) -> str:
     """Return the text of a `dataset.yaml`: version, suite, and the SHA-256 of these lines."""
     body = yaml.safe_dump({"schema": STORE_VERSION, "suite": dict(suite.source)}, sort_keys=False)
-    return f"{body}{_SEAL}{hashlib.sha256(body.encode()).hexdigest()}\n"
+    return with_hash(body, _SEAL)
 
 
 def check_document(data: bytes, folder: Path) -> Any:
     """Return the suite's source of a `dataset.yaml`; raises TutelageError if it is older or damaged."""
-    body, mark, seal = data.rpartition(_SEAL.encode())
-    if mark and seal == hashlib.sha256(body).hexdigest().encode() + b"\n":
+    if has_its_hash(data, _SEAL):
         document = parse_yaml(decode_text(data, folder / DOCUMENT), str(folder / DOCUMENT))
         if isinstance(document, dict) and document.get("schema") == STORE_VERSION:
             return document.get("suite")

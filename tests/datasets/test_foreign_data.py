@@ -15,7 +15,6 @@ import pytest
 import yaml
 from gymnasium.envs.registration import EnvSpec
 from tutelage.cli.edit_tables import id_length
-from tutelage.cli.main import app
 from tutelage.datasets.formats.exchange import import_store
 from tutelage.datasets.formats.foreign_rules import success_rule
 from tutelage.datasets.store import Store
@@ -24,8 +23,8 @@ from tutelage.envs.success import UNKNOWN
 from tutelage.envs.suite import load_suite
 from tutelage.errors import TutelageError
 from tutelage.foreign_code.trust import trust
+from tutelage.tests.support.command_line import call as tutelage
 from tutelage.tests.support.sources import ROOT
-from typer.testing import CliRunner
 
 minari = pytest.importorskip("minari")
 
@@ -83,15 +82,6 @@ def robot_store(write: Write, tmp_path: Path) -> Path:
     """Return a store of data that name no environment."""
     import_store(write("own/robot-v0", range(11)), "minari", tmp_path / "own")
     return tmp_path / "own"
-
-
-def tutelage(*words: str | Path, status: int = 0) -> str:
-    """Call `tutelage WORDS`; returns what it prints, or the error's line for status 2."""
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if status == 2 and isinstance(result.exception, TutelageError):
-        return str(result.exception)
-    assert result.exit_code == status, result.output
-    return result.stdout
 
 
 def test_a_foreign_dataset_is_judged_by_the_rule_of_its_bare_id(write: Write, tmp_path: Path) -> None:

@@ -39,6 +39,19 @@ NEEDED = (
 """What verbs import inside."""
 
 
+def call(*words: str | Path, status: int = 0) -> str:
+    """Call `tutelage WORDS` in this process; returns what it prints, or the error's line for status 2."""
+    from tutelage.cli.main import app
+    from tutelage.errors import TutelageError
+    from typer.testing import CliRunner
+
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if status == 2 and isinstance(result.exception, TutelageError):
+        return str(result.exception)
+    assert result.exit_code == status, result.output
+    return result.stdout
+
+
 def run(
     *words: str | Path,
     cwd: str | Path | None = None,

@@ -49,7 +49,8 @@ def seal(path: Path) -> Path:
 def write_yaml(path: Path, document: Any) -> None:
     """Write YAML, with a seal where files of that name have one."""
     if path.name in ("policy.yaml", "evaluation.yaml") and isinstance(document, dict):
-        document.pop("seal", None)
+        for name in ("seal", "file_sha256"):
+            document.pop(name, None)
         path.write_bytes(sealed(document))
         return
     if path.name == "dataset.yaml" and isinstance(document, dict):

@@ -155,8 +155,8 @@ def count_lerobot(source: Path) -> int:
         except (TutelageError, FileNotFoundError):  # reported when it is read
             return 0
         counts.append(info.get("total_episodes") if isinstance(info, dict) else None)
-    known = [count for count in counts if isinstance(count, int) and 0 < count < 1 << 40]
-    return sum(known) if len(known) == len(counts) else 0
+    numbers = [count for count in counts if isinstance(count, int) and 0 < count < 1 << 40]
+    return sum(numbers) if len(numbers) == len(counts) else 0
 
 
 def recorded_suite(datasets: Sequence[DatasetInfo]) -> Suite:

@@ -12,26 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 import tutelage as tt
 import yaml
-from tutelage.cli.main import app
 from tutelage.datasets.formats.exchange import count_episodes, import_store
 from tutelage.datasets.formats.lerobot.dataset_info import DatasetInfo
 from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
-from tutelage.errors import TutelageError
+from tutelage.tests.support.command_line import call as tutelage
 from tutelage.tests.support.robot_dataset import FPS, SENTENCES, picture, state_of, write_dataset, write_video
-from typer.testing import CliRunner
 
 FLAG = {"dtype": "bool", "shape": [1], "names": None}
 NUMBER = {"dtype": "float32", "shape": [1], "names": None}
-
-
-def tutelage(*words: str | Path, status: int = 0) -> str:
-    """Call `tutelage WORDS`; returns what it prints, or the error's line for status 2."""
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if status == 2 and isinstance(result.exception, TutelageError):
-        return str(result.exception)
-    assert result.exit_code == status, result.output
-    return result.stdout
 
 
 def imported(folder: Path, out: Path, **options: Any) -> list[Trajectory]:
@@ -50,8 +39,8 @@ def test_every_frame_arrives(version: str, camera: str, tmp_path: Path) -> None:
         assert observations is not None
         assert np.array_equal(observations["state"], [state_of(number, step) for step in steps])
         assert observations["instruction"].tolist() == [SENTENCES[number % 2]] * len(steps)
-        wanted = [[np.float32(step / 10), number - 1] for step in steps[:-1]]
-        assert np.array_equal(episode.actions, np.array(wanted, np.float32))
+        actions = [[np.float32(step / 10), number - 1] for step in steps[:-1]]
+        assert np.array_equal(episode.actions, np.array(actions, np.float32))
         assert episode.times_ms.tolist() == [round(1000 * step / FPS) for step in steps[:-1]]
         assert episode.demonstrator == "so100"
         assert (episode.terminated, episode.truncated, episode.success) == (False, True, None)
@@ -112,9 +101,9 @@ def test_episodes_may_stand_in_a_video_in_any_order(order: tuple[int, ...], tmp_
     for number, episode in enumerate(imported(folder, tmp_path / "store")):
         assert episode.observations is not None
         seen = episode.observations["images/top"][:5, ::3, ::3].astype(int)
-        wanted = np.stack([picture(number, step)[::5, ::5] for step in range(5)]).astype(int)
-        assert np.median(np.abs(seen - wanted)) <= 2
-        assert np.abs(seen - wanted).max() < 120
+        frames = np.stack([picture(number, step)[::5, ::5] for step in range(5)]).astype(int)
+        assert np.median(np.abs(seen - frames)) <= 2
+        assert np.abs(seen - frames).max() < 120
 
 
 def test_frames_are_those_of_their_times(tmp_path: Path) -> None:
@@ -127,8 +116,8 @@ def test_frames_are_those_of_their_times(tmp_path: Path) -> None:
     [episode] = imported(folder, tmp_path / "store")
     assert episode.observations is not None
     seen = episode.observations["images/top"][:5, ::3, ::3].astype(int)
-    wanted = np.stack([picture(0, 2 * step)[::5, ::5] for step in range(5)]).astype(int)
-    assert np.abs(seen - wanted).max() < 120
+    frames = np.stack([picture(0, 2 * step)[::5, ::5] for step in range(5)]).astype(int)
+    assert np.abs(seen - frames).max() < 120
 
 
 def test_another_dataset_of_the_same_name_is_added(tmp_path: Path) -> None:
