@@ -26,7 +26,7 @@ def test_it_records_its_own_environment_and_is_told_in_one_line_where_the_guard_
         if guard:
             assert_plays(running.stdout.readline().split()[2])
             running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=120)
+        _, errors = running.communicate(timeout=30)
     assert (running.returncode == 0) is guard
     if guard:
         assert errors == ""

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 from tutelage.tests.support.command_line import NEEDED
 
-_START_SECONDS = 200
+_START_SECONDS = 60
 _IMPORTED = (
     *NEEDED,
     "tutelage.agents.training.self_imitation",

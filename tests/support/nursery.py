@@ -67,7 +67,7 @@ class Nursery:
     def __exit__(self, *_: object) -> None:
         for server in self._servers:
             server.kill()
-        self._process.communicate(timeout=120)
+        self._process.communicate(timeout=30)
         shutil.rmtree(self._notes)
 
 
@@ -144,7 +144,7 @@ class Server:
         resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (size, -1))
 
 
-def until(true: Callable[[], object], seconds: float = 200) -> None:
+def until(true: Callable[[], object], seconds: float = 60) -> None:
     """Wait for something to become true."""
     end = time.monotonic() + seconds
     while not true():

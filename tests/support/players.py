@@ -21,7 +21,7 @@ ACROSS = (1, 1, 2, 2, 1, 2)
 STAGES = ("consent", "instructions", "practice", "check", "play", "done")
 GONE = (ConnectionClosed, InvalidHandshake, OSError, TimeoutError, httpx.TransportError)
 """What happens to somebody whose server is killed."""
-_PATIENCE_SECONDS = 200
+_PATIENCE_SECONDS = 60
 
 
 class Player:

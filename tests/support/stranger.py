@@ -66,7 +66,7 @@ class Server:
     @property
     def address(self) -> str:
         """The host and port where it listens, as it says itself."""
-        deadline = time.monotonic() + 200
+        deadline = time.monotonic() + 60
         while "People join at" not in (printed := self.process.out):
             assert self.process.status is None, f"the server ended: {self.process.errors}"
             assert time.monotonic() < deadline, "the server does not start"
@@ -153,7 +153,7 @@ class Stranger:
         scheme, web = ("wss", "https") if "ssl" in options else ("ws", "http")
         headers = {"Cookie": self.cookie, "Origin": f"{web}://{address}"}
         url = f"{scheme}://{address}/socket?page={self.page}{'&take' if take else ''}"
-        with connect(url, additional_headers=headers, open_timeout=60, **options) as socket:
+        with connect(url, additional_headers=headers, open_timeout=20, **options) as socket:
             self.state, self.way, known = {}, {}, dict(self.done)
             while not (self.state and self.way):
                 self.read(socket)

@@ -35,7 +35,7 @@ from tutelage.tests.support.nursery import Nursery, Server
 from tutelage.tests.support.players import Player
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW")
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 20
 
 
 @pytest.fixture(scope="module", params=["recorder", "study"])

@@ -89,7 +89,7 @@ def server(prolific: ProlificServer, tmp_path_factory: pytest.TempPathFactory) -
         yield Served(folder, address, output)
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
-        out, errors = process.communicate(timeout=120)
+        out, errors = process.communicate(timeout=30)
         assert process.returncode == 0
         assert "Stopped; everything is saved." in out
         assert "Traceback" not in errors

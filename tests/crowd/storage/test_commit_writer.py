@@ -27,7 +27,7 @@ lines = sql.Table(
     sql.Column("number", sql.BigInteger, nullable=False),
     sql.UniqueConstraint("about", "number"),
 )
-SECONDS = 120
+SECONDS = 20
 """How long anything may take that does not wait for ever."""
 
 

@@ -25,7 +25,7 @@ from tutelage.tests.support.nursery import Nursery, Server, until
 from tutelage.tests.support.players import Player
 from tutelage.tests.support.what_is_stored import check_acknowledged
 
-SECONDS = 120
+SECONDS = 20
 Attack = Callable[[Path], None]
 
 

@@ -20,7 +20,7 @@ from tutelage.crowd.storage.study_tables import SEALED, PersonRecord, StudyDatab
 from tutelage.errors import TutelageError
 from tutelage.tests.support.postgres import PostgreSQL
 
-SECONDS = 120
+SECONDS = 20
 STEPS = 40
 SWAP = "update sqlite_master set sql = replace(sql, ?, ?) where name = 'live_step'"
 

@@ -130,7 +130,7 @@ def test_nothing_of_a_browser_is_left_when_its_python_is_killed(tmp_path: Path) 
         family = [browser, *browser.children(recursive=True)]
         assert len(family) > 2
         python.kill()
-    _, alive = psutil.wait_procs(family, timeout=60)
+    _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
 
 
