@@ -182,7 +182,6 @@ class _TrainingRun:
             run.best = score
             facts = {**self.lineage, "step": run.step, "select": select}
             save(run.average, self.out / "kept", suite=self.suite, lineage=facts, then=RESUME)
-        run.selected = run.step
 
     def measure_holdout(self) -> None:
         """Log the loss of the averaged weights on held-out episodes; no checkpoint is chosen by it."""

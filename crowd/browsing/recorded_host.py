@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
@@ -19,26 +18,6 @@ from ..hosting.host import EpisodeStart, StepView
 from ..storage.journal_records import EpisodeRecord, StepRecord
 
 AS_RECORDED = "Drawn from the recorded observations: no environment plays this episode again."
-
-
-class PlaybackHost(Protocol):
-    """The part of an `EnvironmentHost` that a playback needs."""
-
-    task: Task
-
-    async def begin(self, record: EpisodeRecord) -> EpisodeStart: ...
-
-    async def act(
-        self, row: np.ndarray, time_ms: int, controller: int, frame: int
-    ) -> tuple[StepRecord, StepView]: ...
-
-    async def skip(self, steps: Sequence[StepRecord]) -> list[StepRecord]: ...
-
-    async def back_to(self, step_count: int) -> int | None: ...
-
-    async def draw(self) -> Picture | None: ...
-
-    async def close(self) -> None: ...
 
 
 def is_shown_from_recording(trajectory: Trajectory, task: Task) -> bool:

@@ -30,11 +30,11 @@ from ..dashboard.playback import (
     replay_mismatch,
 )
 from ..hosting.frame_codec import pack
-from ..hosting.host import EnvironmentCrash
+from ..hosting.host import EnvironmentCrash, PlaybackHost
 from ..hosting.host_factory import HostFactory
 from ..hosting.worker_pool import WorkerPool
 from ..storage.journal_records import StepRecord
-from .recorded_host import AS_RECORDED, PlaybackHost, RecordedHost, is_shown_from_recording
+from .recorded_host import AS_RECORDED, RecordedHost, is_shown_from_recording
 
 LONGEST_WINDOW = 64
 """Largest number of frames in one answer."""
@@ -53,9 +53,10 @@ class RequestSuperseded(Exception):
 class EpisodePlayback:
     """One episode, its environment, and its cached frames by step number."""
 
-    def __init__(self, trajectory: Trajectory, host: PlaybackHost) -> None:
+    def __init__(self, trajectory: Trajectory, host: PlaybackHost, note: str = "") -> None:
         self.trajectory = trajectory
         self._host = host
+        self._note = note  # told at the end, if nothing is wrong
         self._steps = as_steps(trajectory)
         self._frames: OrderedDict[int, tuple[bytes, int]] = OrderedDict()
         self._bytes = 0
@@ -192,8 +193,7 @@ class EpisodePlayback:
             previous = frame
         if self._is_over:
             end = {"type": "end", "why": self.why, "steps": self._position}
-            note = {"note": AS_RECORDED} if isinstance(self._host, RecordedHost) else {}
-            parts.append(message_part(end | note))
+            parts.append(message_part(end | ({"note": self._note} if self._note else {})))
         return b"".join(parts)
 
 
@@ -218,7 +218,7 @@ class EpisodePlaybacks:
                 trajectory = await asyncio.to_thread(self._find, episode)
                 if trajectory is None:
                     return None
-                reel = EpisodePlayback(trajectory, await asyncio.to_thread(self._host_of, trajectory))
+                reel = await asyncio.to_thread(self._playback_of, trajectory)
                 try:
                     self._descriptions[episode] = await reel.begin()
                 except BaseException:
@@ -232,11 +232,11 @@ class EpisodePlaybacks:
                 await oldest.close()
             return self._open[episode]
 
-    def _host_of(self, trajectory: Trajectory) -> PlaybackHost:
+    def _playback_of(self, trajectory: Trajectory) -> EpisodePlayback:
         task = self._suite[trajectory.task]
         if is_shown_from_recording(trajectory, task):
-            return RecordedHost(task, trajectory)
-        return self._hosts.make(task)
+            return EpisodePlayback(trajectory, RecordedHost(task, trajectory), AS_RECORDED)
+        return EpisodePlayback(trajectory, self._hosts.make(task))
 
     async def describe(self, episode: str) -> dict[str, Any] | None:
         """Return the page's description of an episode: labels, rewards, times and controllers."""

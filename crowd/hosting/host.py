@@ -89,23 +89,13 @@ class FinishedEpisode:
     let_go: Callable[[], None]
 
 
-class EnvironmentHost(Protocol):
-    """The environment of one task, for one person; it plays one episode after another.
-
-    `begin` and `restore` raise TutelageError when the environment cannot be made, or starts differently than
-    recorded. Exceptions of a foreign environment pass through, or become EnvironmentCrash.
-    """
+class PlaybackHost(Protocol):
+    """What goes through the steps of one episode, with pictures."""
 
     task: Task
 
     async def begin(self, record: EpisodeRecord) -> EpisodeStart:
         """Reset to the record's seed; the returned row has its digest and time."""
-        ...
-
-    async def restore(
-        self, record: EpisodeRecord, steps: Sequence[StepRecord], progress: Progress = no_progress
-    ) -> EpisodeStart:
-        """Replay a journal's steps, as far as they are sound, without blocking other tasks."""
         ...
 
     async def act(
@@ -129,20 +119,34 @@ class EnvironmentHost(Protocol):
         """
         ...
 
-    async def read(self, human_input: HumanInput | None) -> InputResult:
-        """Read input to the picture (`capabilities.ReadsInput`), or the next pending action of it."""
-        ...
-
     async def draw(self) -> Picture | None:
         """Draw the environment's current picture, for a page that has none yet."""
         ...
 
-    async def finish(self, record: EpisodeRecord, missed: int) -> FinishedEpisode:
-        """Return the episode, finished or given up; `record` is the journal's final row."""
-        ...
-
     async def close(self) -> None:
         """Close the environment."""
+        ...
+
+
+class EnvironmentHost(PlaybackHost, Protocol):
+    """The environment of one task, for one person; it plays one episode after another.
+
+    `begin` and `restore` raise TutelageError when the environment cannot be made, or starts differently than
+    recorded. Exceptions of a foreign environment pass through, or become EnvironmentCrash.
+    """
+
+    async def restore(
+        self, record: EpisodeRecord, steps: Sequence[StepRecord], progress: Progress = no_progress
+    ) -> EpisodeStart:
+        """Replay a journal's steps, as far as they are sound, without blocking other tasks."""
+        ...
+
+    async def read(self, human_input: HumanInput | None) -> InputResult:
+        """Read input to the picture (`capabilities.ReadsInput`), or the next pending action of it."""
+        ...
+
+    async def finish(self, record: EpisodeRecord, missed: int) -> FinishedEpisode:
+        """Return the episode, finished or given up; `record` is the journal's final row."""
         ...
 
 

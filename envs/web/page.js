@@ -151,9 +151,9 @@ const begun = async (beginning) => {
 // If the pointer is stale, Python nudges it next, unless this was the `last` observation.
 const look = async (last = false) => {
   pointer.isNudged = false;
-  const late = [...document.images].filter((one) => !one.complete);
+  const late = [...document.images].filter((image) => !image.complete);
   if (requests.isOpen()) await requests.settled();
-  await settled(late.filter((one) => one.complete));
+  await settled(late.filter((image) => image.complete));
   await focusSettled();
   if (window.scrollX) window.scrollTo(0, window.scrollY);
   outcome = task().outcome();

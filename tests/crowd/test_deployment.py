@@ -285,7 +285,7 @@ def test_an_external_id_is_in_one_table_and_nowhere_else(
             == 403
         )
         httpx.get(f"https://{nginx.address}/nowhere?survey_code={CANARY}", verify=nginx.trust)
-        with httpx.Client(verify=nginx.trust, timeout=60) as browser:
+        with httpx.Client(verify=nginx.trust, timeout=30) as browser:
             other = f"{link}?survey_code={CANARY}-other"
             assert browser.get(other).status_code == 200
             postgres.stop("immediate")
