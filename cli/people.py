@@ -70,8 +70,19 @@ def payments(
     kind: Annotated[str, typer.Option(help="What --record is about: base or bonus.")] = "base",
     reason: Annotated[str, typer.Option(help="Why, or by which transfer; with --record.")] = "",
     reconcile: Annotated[
-        Path | None, typer.Option(help="Ask Prolific what it paid, by this study file.", metavar="STUDY.yaml")
+        Path | None,
+        typer.Option(
+            help="Compare with what was paid: a study file asks Prolific, a CSV file is a panel's statement.",
+            metavar="FILE",
+        ),
     ] = None,
+    columns: Annotated[
+        str,
+        typer.Option(
+            help="The statement's names of columns, with --reconcile: person=WorkerId,amount=Reward.",
+            metavar="COLUMN=NAME,...",
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """List payments due and made: every amount, state, time and reason."""
@@ -85,13 +96,16 @@ def payments(
         raise TutelageError(f"expected a file that ends in .csv or .json, got {out}")
     if out is not None:
         expect_file(out)
+    if columns and (reconcile is None or reconcile.suffix != ".csv"):
+        raise TutelageError("expected --reconcile with the CSV file that --columns is about, got none")
+    other = "the statement" if reconcile is not None and reconcile.suffix == ".csv" else "Prolific"
     lines: list[str] = []
     with open_study_database(study, database, writes=bool(record) or reconcile is not None) as ledger:
         name = study_of(ledger)
         if record:
             record_by_hand(ledger, name, person, kind, record, reason)
         if reconcile is not None:
-            lines = _reconcile(ledger, name, reconcile)
+            lines = _reconcile(ledger, name, reconcile, columns)
         rows = entries(ledger, name, person)
     if out is not None:
         _write(out, rows)
@@ -105,10 +119,14 @@ def payments(
             console.print(f"differs: {line}")
     if lines:
         count = "1 difference" if len(lines) == 1 else f"{len(lines)} differences, the first"
-        raise TutelageError(f"expected the ledger and Prolific to agree, found {count}: {lines[0]}")
+        raise TutelageError(f"expected the ledger and {other} to agree, found {count}: {lines[0]}")
 
 
-def _reconcile(ledger: Any, name: str, path: Path) -> list[str]:
+def _reconcile(ledger: Any, name: str, path: Path, columns: str) -> list[str]:
+    if path.suffix == ".csv":
+        from ..crowd.recruiting.payment_statement import read_statement, reconcile_statement
+
+        return reconcile_statement(ledger, name, read_statement(path, _column_names(columns)))
     from ..crowd.studies.study_file import load_study
 
     study = load_study(path)
@@ -122,6 +140,14 @@ def _reconcile(ledger: Any, name: str, path: Path) -> list[str]:
         return reconcile(ledger, client, name)
     finally:
         client.close()
+
+
+def _column_names(text: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in text.split(",")] if text else []
+    for column, _, name in pairs:
+        if not column.strip() or not name.strip():
+            raise TutelageError(f"expected --columns such as person=WorkerId,amount=Reward, got {text!r}")
+    return {column.strip(): name.strip() for column, _, name in pairs}
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
