@@ -89,7 +89,7 @@ export class List {
 
   /** Draw what was written about an episode. */
   annotated(episode, now) {
-    const row = this.#rows.find((one) => one.episode === episode);
+    const row = this.#rows.find((listed) => listed.episode === episode);
     if (!row) return;
     const change = Number(now.marked) - Number(row.marked);
     Object.assign(row, now);

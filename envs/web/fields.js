@@ -17,14 +17,14 @@ const fields = (() => {
   };
 
   const choose = (select, text) => {
-    const wanted = new Set(select.multiple ? text.split(",").map((one) => one.trim()) : [text.trim()]);
+    const labels = new Set(select.multiple ? text.split(",").map((name) => name.trim()) : [text.trim()]);
     const options = [...select.options];
-    const lower = (one) => one.toLowerCase();
-    let chosen = options.filter((one) => wanted.has(one.text.trim()));
+    const lower = (name) => name.toLowerCase();
+    let chosen = options.filter((option) => labels.has(option.text.trim()));
     // as browsers do for typed letters: the first option with this prefix
-    if (!chosen.length) chosen = options.filter((one) => lower(one.text.trim()).startsWith(lower(text))).slice(0, 1);
+    if (!chosen.length) chosen = options.filter((option) => lower(option.text.trim()).startsWith(lower(text))).slice(0, 1);
     if (!chosen.length || !text) return;
-    for (const one of options) one.selected = chosen.includes(one);
+    for (const option of options) option.selected = chosen.includes(option);
     elements.touch(select);
     tell(select, "input", "change");
   };

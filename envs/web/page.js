@@ -46,7 +46,7 @@ const pictures = () => {
   });
 };
 
-const settled = (pictures_) => Promise.all(pictures_.map((one) => one.decode().catch(() => null)));
+const settled = (pictures_) => Promise.all(pictures_.map((picture) => picture.decode().catch(() => null)));
 
 const guard = () => {
   const stay = (event) => {
@@ -118,7 +118,8 @@ const ready = new Promise((done) => window.addEventListener("load", done)).then(
 
 // The browser removes the focus from a hidden element with its next frame: wait for it.
 const focusSettled = async () => {
-  const isGone = (one) => one && one !== document.body && (!one.getClientRects().length || one.disabled);
+  const isGone = (element) =>
+    element && element !== document.body && (!element.getClientRects().length || element.disabled);
   for (let frames = 0; frames < 3 && isGone(document.activeElement); frames += 1) await clock.frame();
 };
 
@@ -164,17 +165,17 @@ const look = async (last = false) => {
 const placeOf = (part) => `${part.scrollTop} ${part.scrollLeft}`;
 
 const putBack = () => {
-  for (const [one, top, left] of held) Object.assign(one, { scrollTop: top, scrollLeft: left });
+  for (const [element, top, left] of held) Object.assign(element, { scrollTop: top, scrollLeft: left });
 };
 
-const keepPlaces = () => (held = held.map(([one]) => [one, one.scrollTop, one.scrollLeft]));
+const keepPlaces = () => (held = held.map(([element]) => [element, element.scrollTop, element.scrollLeft]));
 
 const scrollable = (from) => {
-  for (let one = from; one; one = one.parentElement) {
-    const style = getComputedStyle(one);
-    if (one.scrollHeight > one.clientHeight && /auto|scroll/.test(style.overflowY)) return one;
-    if (one instanceof HTMLSelectElement && one.scrollHeight > one.clientHeight) return one;
-    if (one instanceof HTMLTextAreaElement) return one;
+  for (let element = from; element; element = element.parentElement) {
+    const style = getComputedStyle(element);
+    if (element.scrollHeight > element.clientHeight && /auto|scroll/.test(style.overflowY)) return element;
+    if (element instanceof HTMLSelectElement && element.scrollHeight > element.clientHeight) return element;
+    if (element instanceof HTMLTextAreaElement) return element;
   }
   return document.scrollingElement;
 };
@@ -205,9 +206,9 @@ window.tutelage = {
   // From the following press until the release, keep all scroll positions: the browser scrolls while a selection is
   // dragged, by an amount that depends on real time.
   hold() {
-    const parts = [...document.querySelectorAll("*")].filter((one) => one.scrollHeight > one.clientHeight);
-    const places = parts.map((one) => [one, one.scrollTop, one.scrollLeft]);
-    for (const one of parts) told.set(one, placeOf(one));
+    const parts = [...document.querySelectorAll("*")].filter((element) => element.scrollHeight > element.clientHeight);
+    const places = parts.map((element) => [element, element.scrollTop, element.scrollLeft]);
+    for (const element of parts) told.set(element, placeOf(element));
     window.addEventListener("mousedown", () => (held = places), { capture: true, once: true });
   },
 
@@ -276,8 +277,8 @@ window.tutelage = {
   // The options of a list, and those chosen.
   options(ref) {
     const { options, multiple } = elements.find(ref) || { options: [] };
-    const chosen = [...options].flatMap((one, at) => (one.selected ? [at] : []));
-    return { options: [...options].map((one) => one.text.trim()), chosen, several: Boolean(multiple) };
+    const chosen = [...options].flatMap((option, index) => (option.selected ? [index] : []));
+    return { options: [...options].map((option) => option.text.trim()), chosen, several: Boolean(multiple) };
   },
 
   // Scroll an element, or its nearest scrollable ancestor, by some px; 0 is the page.
