@@ -15,7 +15,7 @@ export PYTHONUNBUFFERED = 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types kernels programs exam newest pythons soak bench audit docs site clean
+.PHONY: help demo test slow lint types kernels programs exam newest pythons soak bench audit docs site clean
 
 help:  ## list these verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -23,15 +23,22 @@ help:  ## list these verbs
 demo: .venv/installed-demo  ## the whole road: a crowd plays, one policy learns, all are measured (10 minutes)
 	$(BIN)/tutelage demo $(ARGS)
 
-test: .venv/installed-dev programs  ## everything that CI runs
+test: .venv/installed-dev programs  ## style, types and the tests; CI runs this and `slow`
 	@$(MAKE) --no-print-directory -j2 kernels types lint
-	@# one thread each; four workers, since much of it waits; a file's tests stay together, and what they share is made
-	@# once; those of the second run need steady time: none of them computes for long
+	$(call tested,not slow)
+
+slow: .venv/installed-dev programs kernels  ## the slow tests: documentation's commands, crashes, browsers, own packages
+	$(call tested,slow)
+
+# one thread each; four workers, since much of it waits; a file's tests stay together, and what they share is made
+# once; those of the second run need steady time: none of them computes for long
+define tested
 	@began=$$(date +%s); \
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(SPREAD) -m "not soak and not exam and not alone" && \
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(SPREAD) -m "alone and not soak and not exam" \
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(SPREAD) -m "$(1) and not soak and not exam and not alone" && \
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(SPREAD) -m "$(1) and alone and not soak and not exam" \
 	  $$(grep -rl --include='test_*.py' mark.alone tests) && \
 	echo "every test passed; they took $$(( ($$(date +%s) - began) / 60 )) min $$(( ($$(date +%s) - began) % 60 )) s"
+endef
 
 lint: .venv/installed-dev  ## ruff: lint and format
 	$(BIN)/ruff check .

@@ -44,6 +44,7 @@ def commands(text: str) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_the_command_line_page_is_what_the_program_says() -> None:
     fresh = subprocess.run(
         [sys.executable, str(ROOT / "docs" / "make_cli.py"), "--print"],
@@ -71,6 +72,7 @@ def test_blocks_are_read_as_a_reader_types_them() -> None:
     assert commands(text) == ["a \\\n  b", "cat <<E\nx\nE"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_command_of_the_pages_runs(tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -171,6 +171,7 @@ def test_the_base_install_really_lacks_the_extras() -> None:
     assert not base & {"pygame-ce", "uvloop", "pyjwt", "anyio", "h11"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("installed", "number"), CASES, ids=[" ".join(INSTALLS[extra][n][0][:2]) for extra, n in CASES]
 )

@@ -62,6 +62,7 @@ def test_its_study_goes_on(kept: Path) -> None:
     toy_study.run(story())
 
 
+@pytest.mark.slow
 def test_the_fixture_can_be_made_anew(tmp_path: Path) -> None:
     make(tmp_path / "anew")
     assert {path.name for path in (tmp_path / "anew").iterdir()} == {"store", "run", "evaluation", "study"}

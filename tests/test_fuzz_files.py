@@ -31,6 +31,7 @@ def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzer]:
     fuzzer.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "often", [True, pytest.param(False, marks=pytest.mark.soak)], ids=["often", "seldom"]
 )
@@ -42,6 +43,7 @@ def test_every_verb_takes_the_sound_specimens(fuzzer: Fuzzer, often: bool) -> No
             assert outcome.answer["status"] == 0, outcome
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, CASES, _BLOCK))
 def test_spoiled_files_end_in_one_line(fuzzer: Fuzzer, first: int) -> None:
     outcomes = [fuzzer.case(number) for number in range(first, first + _BLOCK)]
@@ -129,6 +131,7 @@ def test_a_gigabyte_in_a_recording_is_counted_as_unusable(fuzzer: Fuzzer) -> Non
     assert "beyond a limit" in outcome.answer["out"]
 
 
+@pytest.mark.slow
 def test_the_same_number_is_the_same_case(fuzzer: Fuzzer) -> None:
     first, again = fuzzer.case(7), fuzzer.case(7)
     assert (first.done, first.verb, first.answer["status"]) == (

@@ -208,6 +208,7 @@ def test_an_entry_of_the_registry_that_cannot_be_one_is_named(
     assert person in Store.open(store.path).episodes()["demonstrator"].to_pylist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", ["e\x1b[31m\u202e", "x" * 300, "a\0b", "\udc80"])
 def test_a_host_that_cannot_be_one_is_named_in_one_line(host: str) -> None:
     with pytest.raises(TutelageError, match="expected --host to be an address"):

@@ -81,6 +81,7 @@ def test_the_resolver_of_relative_imports_sees_what_is_there() -> None:
     assert {"errors", "crowd.seats.protocol", "envs.suite"} <= targets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module", ["tutelage", "tutelage.envs.suite", "tutelage.crowd.server.recorder_app", "tutelage.cli.main"]
 )

@@ -66,6 +66,7 @@ def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return read
 
 
+@pytest.mark.slow
 def test_its_suite_is_listed_and_described(tutelage: Typed) -> None:
     suites = {suite["suite"]: suite for suite in document(tutelage("tasks", "--json"))["suites"]}
     assert suites["corridors"]["tasks"] == ["door", "pole"]
@@ -75,6 +76,7 @@ def test_its_suite_is_listed_and_described(tutelage: Typed) -> None:
     assert "corridors.judges:judge" in door["success"]
 
 
+@pytest.mark.slow
 def test_its_expert_wrapper_and_judge_play_train_and_are_measured(tutelage: Typed) -> None:
     crowd = ("--who", "expert", "--who", "corridors.players:CLUMSY", "--who", "careful")
     tutelage("simulate", "corridors", "-o", "crowd", "-n", 24, *crowd, "--workers", 2)
@@ -111,6 +113,7 @@ if __name__ == "__main__":  # worker processes import this file
 """
 
 
+@pytest.mark.slow
 def test_by_python_it_goes_the_same_road(tutelage: Typed, python: Path, place: Path) -> None:
     (place / "road.py").write_text(ROAD)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -125,6 +128,7 @@ def test_by_python_it_goes_the_same_road(tutelage: Typed, python: Path, place: P
     assert set(rows) >= {"policy", "expert", "steady", "impatient"}
 
 
+@pytest.mark.slow
 def test_a_store_that_mentions_it_refuses_in_one_line_until_it_is_trusted(tutelage: Typed) -> None:
     tutelage("simulate", "corridors", "-o", "some", "-n", 2, "--task", "door")
     done = tutelage("inspect", "some", status=2)
@@ -144,6 +148,7 @@ tasks:
 """
 
 
+@pytest.mark.slow
 def test_a_suite_file_names_them_by_module_and_arguments(tutelage: Typed, place: Path) -> None:
     (place / "mine.yaml").write_text(MINE)
     tutelage("simulate", "mine.yaml", "-o", "mine", "-n", 6, "--who", "expert")
@@ -156,6 +161,7 @@ def test_a_suite_file_names_them_by_module_and_arguments(tutelage: Typed, place:
     assert [success.lower() for success in solved] == [str(count <= 7).lower() for count in steps]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("right", "wrong", "line"),
     [

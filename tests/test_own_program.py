@@ -11,6 +11,7 @@ import pytest
 from tutelage.tests.crowd.server.test_recorder_app import Page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guard", [True, False])
 def test_it_records_its_own_environment_and_is_told_in_one_line_where_the_guard_is_missing(
     tmp_path: Path, guard: bool

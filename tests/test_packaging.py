@@ -68,6 +68,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("tutelage-*.whl"))
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_code_and_the_data_and_nothing_else(wheel: Path) -> None:
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     expected = (
@@ -87,6 +88,7 @@ def test_the_wheel_holds_the_code_and_the_data_and_nothing_else(wheel: Path) -> 
     assert not any(name.split("/")[1] in OUTSIDE for name in inside)
 
 
+@pytest.mark.slow
 def test_the_wheel_runs_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> None:
     home = tmp_path / "venv"
     venv.create(home, with_pip=False, symlinks=True)

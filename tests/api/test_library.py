@@ -63,6 +63,7 @@ def test_every_public_name_is_there_and_in_the_document() -> None:
         assert name == "__version__" or f"tt.{name}" in PAGE
 
 
+@pytest.mark.slow
 def test_the_document_runs_from_top_to_bottom(tmp_path: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     (tmp_path / "page.py").write_text("\n".join(blocks))
@@ -134,6 +135,7 @@ def test_a_torch_dataset_is_what_a_loader_takes(store: tt.Store) -> None:
     assert actions.dtype == torch.int64
 
 
+@pytest.mark.slow
 def test_a_policy_acts_in_a_loop_of_its_user_as_it_does_when_it_is_measured(
     suite: tt.Suite, run: tt.Run
 ) -> None:

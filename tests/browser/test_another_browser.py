@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from tutelage.crowd.recruiting.admission import make_links
 from tutelage.crowd.studies.study_server import StudyServer
@@ -37,6 +38,7 @@ def fits_narrow_and_wide(page: Page) -> None:
         fits(page)
 
 
+@pytest.mark.slow
 def test_a_second_browser_is_let_in_by_the_first(serve_study: Serve, browser: Browser) -> None:
     languages = ("en-GB", "zh-CN")
     with serve_study(recruiting={"links": "one-time"}) as (server, address):
@@ -64,6 +66,7 @@ def test_a_second_browser_is_let_in_by_the_first(serve_study: Serve, browser: Br
                 other.wait_for_url(f"http://{address}/")
 
 
+@pytest.mark.slow
 def test_no_keeps_it_out_and_says_what_to_do(serve_study: Serve, browser: Browser) -> None:
     with serve_study(recruiting={"links": "one-time"}) as (server, address):
         [link] = make_links(server.database, server.secret, server.study.name, 1)

@@ -143,6 +143,7 @@ def pixels(page: Page) -> int:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", KINDS)
 def test_every_kind_of_picture_is_played_again_and_proven(look: Open, served: Served, task: str) -> None:
     page = look()
@@ -160,6 +161,7 @@ def test_every_kind_of_picture_is_played_again_and_proven(look: Open, served: Se
     expect(page.locator("#facts")).to_contain_text(episode)
 
 
+@pytest.mark.slow
 def test_pictures_and_labels_are_those_of_the_environment(look: Open, served: Served) -> None:
     page = look()
     episode = served.ids("lake")[0]
@@ -190,6 +192,7 @@ def test_pictures_and_labels_are_those_of_the_environment(look: Open, served: Se
     expect(first.nth(4)).to_have_text(("person", "policy", "expert")[trajectory.controllers[0]])
 
 
+@pytest.mark.slow
 def test_it_plays_pauses_steps_and_scrubs_by_keys(look: Open, served: Served) -> None:
     page = look()
     episode = served.ids("find-the-ball")[0]
@@ -256,6 +259,7 @@ def test_an_episode_that_takes_its_time_is_said_to_be_opening(look: Open, served
     expect(page.get_by_text("Opening the episode…")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_notes_tags_and_marks_are_on_disk_when_the_page_says_so(look: Open, served: Served) -> None:
     page = look()
     episode = served.ids("text-lake")[0]
@@ -301,6 +305,7 @@ def looks_well(page: Page) -> None:
         assert findings(page) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", WIDTHS)
 def test_it_fits_is_legible_and_axe_finds_nothing(look: Open, served: Served, width: int) -> None:
     options = {"has_touch": True, "is_mobile": True} if width == 400 else {}

@@ -13,6 +13,7 @@ from tutelage.tests.support.what_is_stored import rows
 COUNTER = {"id": "count", "env": "Counter-v0", "success": "reward > 0"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "touch"), [(1280, False), (400, True)])
 def test_clicks_and_taps_are_actions(
     nursery: Nursery, browser: Browser, tmp_path: Path, width: int, touch: bool

@@ -98,6 +98,7 @@ def open_person(page: Page, person: str) -> None:
     page.wait_for_selector("#person[open]")
 
 
+@pytest.mark.slow
 def test_only_the_token_opens_the_door_and_signing_out_closes_it(arrive: Open, served: Served) -> None:
     page = arrive()
     expect(page.get_by_label("Admin token")).to_be_focused()
@@ -141,6 +142,7 @@ def test_the_figures_are_the_database_s_and_follow_it(board: Open, busy_study: B
         connection.execute(conduct.delete().where(conduct.c.episode == "new"))
 
 
+@pytest.mark.slow
 def test_it_fits_and_is_legible_and_has_no_serious_finding(board: Open, busy_study: Busy) -> None:
     page = board()
     looks_well(page)
@@ -245,6 +247,7 @@ def test_an_episode_is_replayed_and_moved_through(board: Open, busy_study: Busy)
     expect(page.locator("#person")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_a_person_is_watched_live(board: Open, served: Served) -> None:
     page = board()
     origin = served.url.removesuffix("/admin")
@@ -285,6 +288,7 @@ def test_a_person_is_watched_live(board: Open, served: Served) -> None:
         player.join()
 
 
+@pytest.mark.slow
 def test_a_decision_needs_a_reason_and_shows_at_once(board: Open, busy_study: Busy) -> None:
     page = board()
     page.get_by_role("button", name="Pause study").click()
@@ -313,6 +317,7 @@ def test_a_decision_needs_a_reason_and_shows_at_once(board: Open, busy_study: Bu
     assert moderation_state(busy_study.database, busy_study.study.name).banned == {person: "a machine plays"}
 
 
+@pytest.mark.slow
 def test_what_is_decided_elsewhere_meanwhile_is_told_and_not_done_twice(
     board: Open, busy_study: Busy
 ) -> None:
@@ -343,6 +348,7 @@ def test_exports_are_downloaded(board: Open, busy_study: Busy) -> None:
         expect(page.locator("#export")).not_to_have_attribute("open", "")
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_is_told_and_comes_back(board: Open, busy_study: Busy) -> None:
     page = board()
     page.context.set_offline(True)

@@ -57,6 +57,7 @@ def resized(page: Page, size: tuple[int, int]) -> None:
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
+@pytest.mark.slow
 def test_picture_and_controls_fit_every_window(
     serve: Callable[..., str], open_page: Callable[..., Page]
 ) -> None:
@@ -80,6 +81,7 @@ def test_picture_and_controls_fit_every_window(
         phase(page, "choosing")
 
 
+@pytest.mark.slow
 def test_a_study_fits_too_and_its_way_out_is_there(
     serve_study: Callable[..., AbstractContextManager[tuple[StudyServer, str]]],
     join: Callable[..., Page],

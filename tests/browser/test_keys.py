@@ -25,6 +25,7 @@ def suite(monkeypatch: pytest.MonkeyPatch) -> Suite:
     return suite_from({"suite": "lamps", "tasks": [task]})
 
 
+@pytest.mark.slow
 def test_keys_held_together_mix_modifiers_are_keys_and_text_is_text(
     serve: Callable[..., str], open_page: Callable[..., Page], tmp_path: Any
 ) -> None:

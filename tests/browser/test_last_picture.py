@@ -19,6 +19,7 @@ def picture(page: Page) -> str:
     return str(page.evaluate("document.getElementById('picture').toDataURL()"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "keys"),
     [

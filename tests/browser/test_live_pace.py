@@ -19,6 +19,7 @@ def suite(monkeypatch: pytest.MonkeyPatch) -> Suite:
     return slow_suite(slow("late", step_seconds=0.05, pace={"fps": 50, "idle": 0}), slow("own-pace"))
 
 
+@pytest.mark.slow
 def test_the_rate_reached_stands_beside_the_rate_asked_for(
     serve: Callable[..., str], open_page: Callable[..., Page]
 ) -> None:

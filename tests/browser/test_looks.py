@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page, expect
 from tutelage.tests.browser.looks import every_look
 
@@ -21,6 +22,7 @@ def phase(page: Page, name: str) -> None:
     page.wait_for_selector(f"body[data-phase={name}]")
 
 
+@pytest.mark.slow
 def test_it_fits_and_is_legible(serve: Serve, open_page: Open) -> None:
     page = open_page(serve(episodes=3))
     look(page)

@@ -118,6 +118,7 @@ def suite() -> Suite:
     return suite_from({"suite": "by-hand", "tasks": tasks})
 
 
+@pytest.mark.slow
 def test_tasks_are_solved_by_hand(
     serve: Callable[..., str], open_page: Callable[..., Page], tmp_path: Path
 ) -> None:

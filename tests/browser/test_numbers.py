@@ -42,6 +42,7 @@ def press(page: Page, keys: str, start: int = 0) -> None:
         page.wait_for_selector(f"#picture[data-frame='{step}']")
 
 
+@pytest.mark.slow
 def test_a_return_that_is_not_finite_locks_nobody_out(
     serve: Callable[..., str], open_page: Callable[..., Page], tmp_path: Path
 ) -> None:
@@ -66,6 +67,7 @@ def test_a_return_that_is_not_finite_locks_nobody_out(
     expect(figures).to_contain_text("Return 4 · 4 steps")
 
 
+@pytest.mark.slow
 def test_one_bad_message_ends_nothing(serve: Callable[..., str], browser: Browser) -> None:
     context = browser.new_context()
     with contextlib.closing(context):
@@ -92,6 +94,7 @@ def test_one_bad_message_ends_nothing(serve: Callable[..., str], browser: Browse
         assert not failures
 
 
+@pytest.mark.slow
 def test_a_study_and_its_dashboard_go_on(join: Callable[..., Page], browser: Browser, tmp_path: Path) -> None:
     (tmp_path / "numbers.yaml").write_text(yaml.safe_dump(SUITE), "utf-8")
     study = {"suite": "numbers.yaml", "tasks": {"numbers": {}}, "practice": None, "check": None}

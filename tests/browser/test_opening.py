@@ -37,6 +37,7 @@ def suite(monkeypatch: pytest.MonkeyPatch, shut: Path, broken: Path) -> Suite:
     return slow_suite(slow("bar-one", **files), slow("long", step_seconds=0.01, **files))
 
 
+@pytest.mark.slow
 def test_what_is_opened_is_named_at_once_and_once(
     serve: Callable[..., str], open_page: Open, shut: Path
 ) -> None:
@@ -75,6 +76,7 @@ def test_what_cannot_be_opened_says_why_in_its_place(
     expect(page.get_by_role("alert").filter(visible=True)).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_an_undo_tells_how_far_it_is_and_where_it_ended(
     serve: Callable[..., str], open_page: Open, shut: Path
 ) -> None:

@@ -86,6 +86,7 @@ def play_to_the_ball(page: Page, suite: Suite, seed: int) -> list[str]:
     return keys
 
 
+@pytest.mark.slow
 def test_a_person_solves_a_task_by_keys_and_it_is_kept(
     serve: Serve, open_page: Open, suite: Suite, tmp_path: Path
 ) -> None:
@@ -168,6 +169,7 @@ def test_the_page_comes_back_by_itself_when_the_server_does(
         assert step_of(page) == 2
 
 
+@pytest.mark.slow
 def test_real_time_waits_for_a_key_and_keeps_its_rate(serve: Serve, open_page: Open, tmp_path: Path) -> None:
     page = open_page(serve())
     choose(page, "cartpole")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+import pytest
 import sqlalchemy as sql
 from playwright.sync_api import Page, expect
 from tutelage.crowd.dashboard.admin_token import make_admin
@@ -43,6 +44,7 @@ def looks_well(page: Page) -> None:
             assert serious_findings(page) == []
 
 
+@pytest.mark.slow
 def test_pay_is_read_beforehand_as_it_grows_and_at_the_end(serve_study: Serve, join: Open) -> None:
     with serve_study(**STUDY) as (server, address):
         page = join(address)

@@ -50,6 +50,7 @@ def page(serve: Callable[..., str], open_page: Callable[..., Page]) -> Page:
     return open_page(serve())
 
 
+@pytest.mark.slow
 def test_tiles_are_drawn_pixel_for_pixel_whatever_is_in_a_cell_and_in_the_hand(page: Page) -> None:
     pairs = list(every_look(TILE))
     _compare(page, pairs[0::2])
@@ -69,6 +70,7 @@ def _compare(page: Page, pairs: list[Pair]) -> None:
         assert hashlib.sha256(opaque.tobytes()).digest() == digest
 
 
+@pytest.mark.slow
 def test_shapes_look_as_the_environment_draws_itself(page: Page) -> None:
     """One pixel of 300 differs visibly at most: at edges, which a page smooths and Gymnasium leaves jagged.
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+import pytest
 from playwright.sync_api import Page, expect
 from tutelage.crowd.studies.study_server import StudyServer
 from tutelage.envs.task import TEST
@@ -27,6 +28,7 @@ def settled(page: Page) -> None:
     page.wait_for_timeout(450)
 
 
+@pytest.mark.slow
 def test_giving_up_is_asked_for_and_no_key_of_a_game_says_yes(serve: Serve, open_page: Open) -> None:
     page = open_page(serve(seeds=TEST))
     opened(page, "goto-red-ball-grey")
@@ -75,6 +77,7 @@ def test_what_moves_by_itself_waits_for_the_answer(serve: Serve, open_page: Open
     phase(page, "playing")
 
 
+@pytest.mark.slow
 def test_a_study_asks_too_by_touch(
     serve_study: Callable[..., AbstractContextManager[tuple[StudyServer, str]]], join: Open
 ) -> None:
@@ -117,6 +120,7 @@ def test_a_second_tab_pauses_what_runs_and_both_say_so(serve: Serve, open_page: 
     phase(page, "playing")
 
 
+@pytest.mark.slow
 def test_touch_is_told_to_tap_and_a_double_tap_keeps_once(serve: Serve, open_page: Open) -> None:
     page = open_page(serve(), has_touch=True, is_mobile=True, viewport={"width": 844, "height": 390})
     page.tap("[data-task=cartpole]")
@@ -135,6 +139,7 @@ def test_touch_is_told_to_tap_and_a_double_tap_keeps_once(serve: Serve, open_pag
     assert page.locator(".note").count() == 0
 
 
+@pytest.mark.slow
 def test_a_page_out_of_sight_and_the_way_back_lose_nothing(serve: Serve, open_page: Open) -> None:
     page = open_page(serve())
     opened(page, "pendulum")

@@ -23,6 +23,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield at
 
 
+@pytest.mark.slow
 def test_cameras_and_curves_are_shown_for_every_step(look: Open, served: Served) -> None:
     page = look()
     [episode] = [name for name in served.ids("robot") if name.startswith("robot-1-")]

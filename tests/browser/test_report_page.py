@@ -108,6 +108,7 @@ def until(true: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 768, 1280])
 def test_nothing_sticks_out_sideways(page: playwright.Page, width: int, scheme: str) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, expect
 from tutelage.tests.support.nursery import Nursery, Server
 
@@ -30,6 +31,7 @@ def stopped(server: Server) -> Iterator[None]:
         os.kill(server.pid, signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_silent_is_told_after_5_s_and_taken_for_lost_after_15_s(
     nursery: Nursery, browser: Browser, tmp_path: Path
 ) -> None:

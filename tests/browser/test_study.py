@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sql
 from playwright.sync_api import Page, expect
 from tutelage.crowd.server.recorder_app import listen
@@ -24,6 +25,7 @@ Open = Callable[..., Page]
 Serve = Callable[..., AbstractContextManager[tuple[StudyServer, str]]]
 
 
+@pytest.mark.slow
 def test_the_whole_way_by_keys_and_a_reload_at_every_stage(
     serve_study: Serve, join: Open, tmp_path: Path
 ) -> None:
@@ -97,6 +99,7 @@ def test_the_whole_way_by_keys_and_a_reload_at_every_stage(
     assert len(Store.open(tmp_path / "out")) == 3
 
 
+@pytest.mark.slow
 def test_the_whole_way_by_touch_on_a_small_screen_in_chinese(serve_study: Serve, join: Open) -> None:
     with serve_study(episodes=2, breaks={"every": 1}) as (server, address):
         touch = {"has_touch": True, "is_mobile": True, "locale": "zh-CN"}
@@ -143,6 +146,7 @@ def test_the_whole_way_by_touch_on_a_small_screen_in_chinese(serve_study: Serve,
         assert agreed["consent"] == server.study.consent_version("zh")
 
 
+@pytest.mark.slow
 def test_the_language_changes_at_any_time(serve_study: Serve, join: Open) -> None:
     with serve_study() as (server, address):
         page = join(address)
@@ -166,6 +170,7 @@ def test_the_language_changes_at_any_time(serve_study: Serve, join: Open) -> Non
         assert [row["language"] for row in server.database.rows(sql.select(people))] == ["en"]
 
 
+@pytest.mark.slow
 def test_a_second_tab_is_refused_kindly_and_may_take_over(serve_study: Serve, join: Open) -> None:
     with serve_study() as (_, address):
         page = join(address)
@@ -185,6 +190,7 @@ def test_a_second_tab_is_refused_kindly_and_may_take_over(serve_study: Serve, jo
         expect(page.locator("#step")).to_have_attribute("data-step", "3")
 
 
+@pytest.mark.slow
 def test_the_page_comes_back_to_the_same_step_when_the_server_does(
     serve_study: Serve, join: Open, tmp_path: Path
 ) -> None:

@@ -22,6 +22,7 @@ Open = Callable[..., Page]
 Serve = Callable[..., AbstractContextManager[tuple[StudyServer, str]]]
 
 
+@pytest.mark.slow
 def test_who_leaves_is_asked_and_what_they_did_goes(serve_study: Serve, join: Open, tmp_path: Path) -> None:
     with serve_study() as (server, address):
         page = join(address)
@@ -49,6 +50,7 @@ def test_who_leaves_is_asked_and_what_they_did_goes(serve_study: Serve, join: Op
     assert len(Store.open(tmp_path / "out")) == 0
 
 
+@pytest.mark.slow
 def test_giving_up_declining_and_failing_are_said_kindly(serve_study: Serve, join: Open) -> None:
     with serve_study() as (_, address):
         page = join(address)
@@ -82,6 +84,7 @@ def look(page: Page) -> None:
         assert serious_findings(page) == []
 
 
+@pytest.mark.slow
 def test_every_stage_fits_is_legible_and_has_no_serious_finding(serve_study: Serve, join: Open) -> None:
     with serve_study(limits={"episode_seconds": 59}) as (_, address):
         page = join(address)
@@ -133,6 +136,7 @@ def test_every_stage_fits_is_legible_and_has_no_serious_finding(serve_study: Ser
         assert refused.status == 403
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("people", [3, pytest.param(12, marks=pytest.mark.soak)])
 def test_many_people_at_once(serve_study: Serve, join: Open, people: int) -> None:
     with serve_study(episodes=2, breaks=None, check=None) as (server, address):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 from playwright.sync_api import Page, expect
 from tutelage.datasets.store import Store
@@ -21,6 +22,7 @@ MENU = {
 }
 
 
+@pytest.mark.slow
 def test_a_study_leads_through_web_pages(tmp_path: Path, join: Callable[..., Page]) -> None:
     (tmp_path / "pages.yaml").write_text(yaml.safe_dump({"suite": "pages", "tasks": [MENU]}), "utf-8")
     pages = {"suite": "pages.yaml", "tasks": {"menu": {}}, "practice": None, "check": None, "episodes": 2}

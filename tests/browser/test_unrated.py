@@ -18,6 +18,7 @@ def suite() -> Suite:
     return suite_from({"suite": "bare", "tasks": [pole, unrated]})
 
 
+@pytest.mark.slow
 def test_a_pole_that_fell_is_no_success_and_without_a_rule_the_return_is_told(
     serve: Callable[..., str], open_page: Callable[..., Page]
 ) -> None:

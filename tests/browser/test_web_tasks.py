@@ -122,6 +122,7 @@ def stored(folder: Path, count: int = 1) -> list[tuple[Any, list[WebAction]]]:
     return [(one, [to_action(row_to_action(space, row)) for row in one.actions]) for one in found]
 
 
+@pytest.mark.slow
 def test_a_form_is_filled_by_mouse_and_keyboard(serve: Serve, open_page: Open, tmp_path: Path) -> None:
     page = open_page(serve())
     hand = Hand(page, "form")
@@ -165,6 +166,7 @@ def test_letters_show_at_once_and_wait_for_the_rest(serve: Serve, open_page: Ope
     expect(page.locator("#saved")).to_have_text("Saved to step 2")
 
 
+@pytest.mark.slow
 def test_a_page_is_drawn_on_by_dragging(serve: Serve, open_page: Open, tmp_path: Path) -> None:
     page = open_page(serve())
     hand = Hand(page, "canvas")
@@ -181,6 +183,7 @@ def test_a_page_is_drawn_on_by_dragging(serve: Serve, open_page: Open, tmp_path:
     assert [(action.verb, action.dx, action.dy) for action in actions] == [("drag", -9, 30)]
 
 
+@pytest.mark.slow
 def test_a_menu_opens_under_a_pointer_that_rests(serve: Serve, open_page: Open, tmp_path: Path) -> None:
     page = open_page(serve())
     hand = Hand(page, "menu")
@@ -200,6 +203,7 @@ def test_a_menu_opens_under_a_pointer_that_rests(serve: Serve, open_page: Open, 
     assert [action.verb for action in actions] == ["hover", "click"]
 
 
+@pytest.mark.slow
 def test_a_finger_taps_and_is_asked_for_text(serve: Serve, open_page: Open, tmp_path: Path) -> None:
     page = open_page(serve(), viewport={"width": 400, "height": 800}, has_touch=True, is_mobile=True)
     hand = Hand(page, "form")
@@ -250,6 +254,7 @@ def test_the_wheel_scrolls_and_escape_gives_the_keyboard_back(serve: Serve, open
     expect(page.locator("#step")).to_have_text(re.compile("^Step 4 "))
 
 
+@pytest.mark.slow
 def test_a_browser_that_dies_in_the_midst_of_typing_costs_nothing(
     serve: Serve, open_page: Open, tmp_path: Path
 ) -> None:

@@ -77,6 +77,7 @@ def policy(demonstrations: Path) -> Path:
     return train([Store.open(demonstrations)], demonstrations.parent / "run", config, progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
@@ -136,12 +137,14 @@ def test_a_suite_with_a_typo_is_refused_where_the_typo_is(
     assert not (tmp_path / "out").exists(), "or mending the suite would make it another one than the store's"
 
 
+@pytest.mark.slow
 def test_a_store_takes_no_demonstrations_of_another_suite(demonstrations: Path) -> None:
     before = hashes(demonstrations)
     assert "suite" in refused("simulate", "CartPole-v1", "-o", demonstrations, "-n", "1")
     assert hashes(demonstrations) == before
 
 
+@pytest.mark.slow
 def test_a_damaged_part_is_found_and_named_and_the_rest_stays(demonstrations: Path, tmp_path: Path) -> None:
     store = tmp_path / "crowd"
     shutil.copytree(demonstrations, store, ignore=shutil.ignore_patterns("columns"))
@@ -215,6 +218,7 @@ def test_a_file_where_a_folder_should_be_is_named(suite_file: Path, tmp_path: Pa
     assert (tmp_path / "taken").read_text("utf-8") == "mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["small disk", "small files"])
 def test_a_full_disk_loses_nothing(kind: str, suite_file: Path, demonstrations: Path, tmp_path: Path) -> None:
     limit = {"file_bytes": 2048} if kind == "small files" else {}

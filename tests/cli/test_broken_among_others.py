@@ -22,6 +22,7 @@ def suite_file(folder: Path, *tasks: dict[str, Any]) -> Path:
     return folder / "some.yaml"
 
 
+@pytest.mark.slow
 def test_the_others_are_served_and_the_broken_ones_are_left_out_with_a_line(tmp_path: Path) -> None:
     program = Path(sys.executable).parent / "tutelage"
     suite = suite_file(tmp_path, GONE, LAKE, MISSING)

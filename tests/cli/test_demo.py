@@ -15,6 +15,7 @@ from tutelage.datasets.store import Store
 from tutelage.envs.task import TEST
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_it_ends_with_a_report_and_people_come_into_it_when_they_have_played(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -69,6 +69,7 @@ def content(place: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", VERBS)
 def test_a_verb_writes_nothing_among_things_of_another_kind(words: str, folders: Path) -> None:
     before = content(folders)

@@ -123,6 +123,7 @@ def hostile_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store.path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["inspect", "quality", "tasks", "export", "train", "forget"])
 def test_no_verb_lets_names_act(verb: str, hostile_store: Path, tmp_path: Path) -> None:
     suite = tmp_path / "[red]suite.yaml"

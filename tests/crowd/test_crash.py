@@ -83,11 +83,13 @@ def crash_a_study(
     return everybody
 
 
+@pytest.mark.slow
 def test_a_recorder_killed_five_times_loses_nothing_it_acknowledged(nursery: Nursery, tmp_path: Path) -> None:
     players = crash_a_recorder(nursery, tmp_path / "recorder", 5)
     assert sum(player.answered for player in players) > 20
 
 
+@pytest.mark.slow
 def test_a_study_killed_five_times_loses_nothing_it_acknowledged(nursery: Nursery, tmp_path: Path) -> None:
     players = crash_a_study(nursery, tmp_path / "study", 5)
     assert sum(player.answered for player in players) > 20
@@ -115,6 +117,7 @@ def test_two_hundred_kills_lose_nothing(nursery: Nursery, tmp_path: Path, crash:
     print(f"{len(players)} people, {episodes} episodes, {steps} steps")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True])
 def test_a_server_may_die_at_any_commit(nursery: Nursery, tmp_path: Path, after: bool) -> None:
     """One person's whole way, on servers that each die at a commit, just before it is made or just after."""
@@ -138,6 +141,7 @@ def test_a_server_may_die_at_any_commit(nursery: Nursery, tmp_path: Path, after:
     check_store(folder / "out", set())
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_heard_from_the_moment_the_address_is_told(nursery: Nursery, tmp_path: Path) -> None:
     folder = small_room.write(tmp_path / "study")
     for _ in range(8):

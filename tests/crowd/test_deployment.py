@@ -177,6 +177,7 @@ def whose(url: str, stranger: Stranger) -> str:
     return str(rows[0][0]) if rows else ""
 
 
+@pytest.mark.slow
 def test_people_play_through_tls_and_go_on_when_their_server_is_killed(url: str, tmp_path: Path) -> None:
     strangers = [Stranger() for _ in range(4)]
     with deployed(tmp_path, url) as (nginx, servers):
@@ -218,6 +219,7 @@ def seconds_until_closed(line: socket.socket) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.slow
 def test_one_address_cannot_join_for_ever_nor_hold_lines_that_say_nothing(url: str, tmp_path: Path) -> None:
     with deployed(tmp_path, url) as (nginx, _), contextlib.ExitStack() as stack:
         script = stack.enter_context(httpx.Client(verify=nginx.trust, base_url=f"https://{nginx.address}"))
@@ -242,6 +244,7 @@ def test_one_address_cannot_join_for_ever_nor_hold_lines_that_say_nothing(url: s
         assert max(age.result() for age in ages) < 20
 
 
+@pytest.mark.slow
 def test_a_seat_is_carried_by_a_cookie_that_only_tls_sees(url: str, tmp_path: Path) -> None:
     with deployed(tmp_path, url) as (nginx, _):
         answer = httpx.get(f"https://{nginx.address}/join", verify=nginx.trust)
@@ -253,6 +256,7 @@ def test_a_seat_is_carried_by_a_cookie_that_only_tls_sees(url: str, tmp_path: Pa
         assert foreign.status_code == 400
 
 
+@pytest.mark.slow
 def test_who_runs_the_study_signs_in_at_all_servers_at_once(url: str, tmp_path: Path) -> None:
     with deployed(tmp_path, url) as (nginx, servers):
         origin = f"https://{nginx.address}"
@@ -267,6 +271,7 @@ def test_who_runs_the_study_signs_in_at_all_servers_at_once(url: str, tmp_path: 
     assert all(ADMIN not in server.printed for server in servers)
 
 
+@pytest.mark.slow
 def test_an_external_id_is_in_one_table_and_nowhere_else(
     url: str, postgres: PostgreSQL, tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path,
         yield folder / "here", lambda kind: Allowance(data(kind, folder / "here") / "journal.sqlite-wal")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_on_a_full_disk_play_waits_says_so_and_goes_on(
     nursery: Nursery, disk: tuple[Path, Callable[[str], Disk]], kind: str
@@ -153,6 +154,7 @@ def test_what_was_not_said_to_be_saved_on_a_full_disk_may_be_lost_and_nothing_el
     check_acknowledged(folder / "out", [player])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_network_cut_in_mid_step_loses_and_doubles_nothing(
     nursery: Nursery, tmp_path: Path, kind: str
@@ -230,6 +232,7 @@ CUTS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_clock_that_is_set_back_breaks_nothing(nursery: Nursery, tmp_path: Path, kind: str) -> None:
     folder = small_room.write(tmp_path / "clock", episodes=4, repeats={"share": 0.5})

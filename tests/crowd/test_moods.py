@@ -37,6 +37,7 @@ async def press(player: Player, page: ClientConnection, action: int) -> None:
     await player.settle(page)
 
 
+@pytest.mark.slow
 def test_whoever_shares_its_process_plays_on(nursery: Nursery, tmp_path: Path) -> None:
     folder = tmp_path / "recorder"
     suite = {"suite": "small", "tasks": [LAKE, MOODY]}
@@ -80,6 +81,7 @@ async def _misbehave(server: Server, culprit: Player, others: list[Player]) -> N
         await playing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mood", [RAISES, DIES])
 def test_in_a_study_the_seed_is_passed_over_and_the_person_goes_on(
     nursery: Nursery, tmp_path: Path, mood: int

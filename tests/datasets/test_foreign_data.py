@@ -128,6 +128,7 @@ def test_a_store_without_its_environment_does_what_it_says(robot_store: Path, tm
         assert np.array_equal(arrays["observations/observation"], first.observations[""])
 
 
+@pytest.mark.slow
 def test_an_environment_and_a_rule_are_given_to_recorded_data_that_fit(
     robot_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

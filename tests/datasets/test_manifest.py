@@ -212,6 +212,7 @@ for seed in range(int(sys.argv[2]), int(sys.argv[2]) + 12):
 """
 
 
+@pytest.mark.slow
 def test_processes_that_append_at_once_lose_nothing_and_readers_never_see_half(poles: Store) -> None:
     command = [sys.executable, "-c", APPENDER, str(poles.path)]
     running = [

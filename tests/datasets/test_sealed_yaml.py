@@ -12,6 +12,7 @@ from tutelage.errors import TutelageError
 DOCUMENT = {"version": 1, "edges": [-0.014759831654373556, 1e-05, 3.0], "name": "pole", "flags": [True, None]}
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     data = sealed(DOCUMENT)

@@ -77,6 +77,7 @@ def trajectories(draw: st.DrawFn) -> Trajectory:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=st.lists(trajectories(), min_size=1, max_size=4))
 def test_whatever_is_appended_comes_back_bit_for_bit(
@@ -140,6 +141,7 @@ def test_any_parquet_reader_sees_plain_columns(store: Store, record: Any) -> Non
     assert row["observations"] is None
 
 
+@pytest.mark.slow
 def test_ten_thousand_steps_take_few_bytes(store: Store, record: Any) -> None:
     episodes = [record("words", seed, steps=40) for seed in range(250)]
     part = store.append([replace(one, rewards=one.rewards.round()) for one in episodes])

@@ -90,6 +90,7 @@ def test_an_episode_that_is_there_twice_is_named(store: Store, record: Any) -> N
     assert any(one.episode in problem and "once" in problem for problem in store.verify())
 
 
+@pytest.mark.slow
 def test_workers_find_the_same_as_one_process(tmp_path: Path, demonstrate: Callable[..., Any]) -> None:
     suite = suite_from({"suite": "real", "tasks": [{"id": "cartpole", "env": "CartPole-v1"}]})
     store = Store.create(tmp_path / "real", suite)

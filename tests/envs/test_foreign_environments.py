@@ -152,6 +152,7 @@ def test_text_is_shown_as_text() -> None:
     assert environment.frame() == "a\x1b[31mb\x1b[0m\nc"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "line"),
     [
@@ -235,6 +236,7 @@ def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=cwd)
 
 
+@pytest.mark.slow
 def test_an_argument_names_a_module_and_what_it_registers(robots: Path) -> None:
     done = run("tasks", "robots:robots/Lift-v0", "--json", cwd=robots)
     assert done.returncode == 0, done.stderr
@@ -243,6 +245,7 @@ def test_an_argument_names_a_module_and_what_it_registers(robots: Path) -> None:
     assert "trusting robots" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("naming", ["env: robots:robots/Lift-v0", "env: robots/Lift-v0"])
 def test_a_suite_names_modules_and_its_store_asks_to_trust_them(naming: str, robots: Path) -> None:
     imports = "" if "robots:" in naming else "imports: [robots]\n"
@@ -262,6 +265,7 @@ def test_a_suite_names_modules_and_its_store_asks_to_trust_them(naming: str, rob
     assert json.loads(proven.stdout)["problems"] == []
 
 
+@pytest.mark.slow
 def test_a_suite_cannot_import_what_was_not_installed_for_gymnasium(robots: Path) -> None:
     for naming in (
         "imports: [loose]\ntasks: [{id: it, env: CartPole-v1}]",

@@ -91,6 +91,7 @@ def rehearsed(*names: str, cwd: Path, site: Path, **variables: str) -> dict[str,
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
+@pytest.mark.slow
 def test_every_odd_environment_is_playable_or_says_why_not(tmp_path: Path, site: Path) -> None:
     names = [f"odd_worlds:odd/{name}-v0" for name in ("Insists", "Gray", "Spoken", "Old", "Rated", "Dark")]
     (tmp_path / "blank.yaml").write_text(
@@ -125,6 +126,7 @@ def test_where_the_first_driver_draws_nothing_another_is_found_by_trying(tmp_pat
     assert told["sdl"] == "offscreen,dummy"
 
 
+@pytest.mark.slow
 def test_versions_are_of_every_package_that_the_environment_imports_and_changes_are_told(
     tmp_path: Path, site: Path
 ) -> None:

@@ -109,6 +109,7 @@ def candidates() -> list[Any]:
     return [*ALWAYS, *(pytest.param(name, marks=pytest.mark.exam) for name in others)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", candidates())
 def test_the_whole_road_from_keys_to_a_measured_policy(name: str, tmp_path: Path) -> None:
     suite = suite_of(name)

@@ -97,6 +97,7 @@ def sources() -> dict[str, ast.Module]:
     return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8")) for path in MODULES}
 
 
+@pytest.mark.slow
 def test_nothing_writes_json_but_the_one_encoder() -> None:
     around = []
     for name, tree in sources().items():
@@ -115,6 +116,7 @@ def test_nothing_writes_json_but_the_one_encoder() -> None:
     assert {name for name, _ in around} == ALLOWED, around
 
 
+@pytest.mark.slow
 def test_numbers_that_are_not_finite_stay_only_in_hashes_and_files_of_ours() -> None:
     calls = {
         name

@@ -52,6 +52,7 @@ def size_of(run: Path) -> int:
     return sum(path.stat().st_size for path in run.rglob("*") if path.is_file()) // 1024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.9])
 def test_training_that_fills_a_disk_can_be_resumed_to_the_same_weights(
     share: float, store: Store, whole: Path, tmp_path: Path
@@ -96,6 +97,7 @@ def test_a_disk_that_is_full_when_figures_are_written(store: Store, whole: Path,
         assert load(disk / "run" / "last").lineage["step"] == 30
 
 
+@pytest.mark.slow
 def test_the_command_line_says_it_in_one_line(store: Store, whole: Path, tmp_path: Path) -> None:
     few = ("--size", "1", "--steps", "3", "--batch-steps", "64", "--select-episodes", "1", "--workers", "1")
     train_it = ("train", store.path, "-o", tmp_path / "run", *few)

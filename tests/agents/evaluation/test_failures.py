@@ -110,6 +110,7 @@ def test_where_everything_fails_there_is_a_table_of_failures(tmp_path: Path) -> 
     assert read_evaluation(tmp_path / "out").rows.equals(result.rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_rerun_computes_only_what_is_missing(workers: int, tmp_path: Path, folder: Path) -> None:
     kind = "step" if workers == 1 else "process"
@@ -242,6 +243,7 @@ def test_a_crowd_plays_what_can_be_played_and_goes_on_where_it_stopped(tmp_path:
     assert (code, "task 'lost': failed: " in told) == (2, True)
 
 
+@pytest.mark.slow
 def test_practice_and_the_choice_of_a_checkpoint_outlive_a_task_that_fails(
     tmp_path: Path, folder: Path
 ) -> None:

@@ -63,6 +63,7 @@ def test_it_plays_the_tasks_that_it_says() -> None:
     }
 
 
+@pytest.mark.slow
 def test_workers_make_their_own() -> None:
     actors = [actor("Alternating"), actor("Wrong", answer=0), ExpertActor()]
     assert set(pickle.loads(pickle.dumps(actors[0])).__dict__) == {

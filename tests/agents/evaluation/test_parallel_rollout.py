@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
 from tutelage.agents.evaluation.parallel_rollout import jobs_of, play
 from tutelage.envs.suite import suite_from
@@ -31,6 +32,7 @@ def played(workers: int, heard: list[tuple[str, str, int, int, int]]) -> list[tu
     ]
 
 
+@pytest.mark.slow
 def test_two_processes_play_what_one_plays_in_the_same_order() -> None:
     alone: list[tuple[str, str, int, int, int]] = []
     shared: list[tuple[str, str, int, int, int]] = []

@@ -39,6 +39,7 @@ def test_a_sound_evaluation_is_read(written: Path) -> None:
     assert sorted(path.name for path in written.iterdir()) == ["episodes", "evaluation.yaml", "rows.parquet"]
 
 
+@pytest.mark.slow
 @for_any_bit(120)
 def test_any_flipped_bit_in_the_rows_is_found(written: Path, tmp_path: Path, where: float, bit: int) -> None:
     folder = copied(written, tmp_path)

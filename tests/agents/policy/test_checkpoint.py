@@ -58,6 +58,7 @@ def test_a_flipped_bit_in_the_weights_is_found(folder: Path, tmp_path: Path, whe
         load(copy)
 
 
+@pytest.mark.slow
 @for_any_bit(150)
 def test_a_flipped_bit_in_the_description_is_found_unless_it_says_the_same(
     folder: Path, tmp_path: Path, where: float, bit: int

@@ -197,6 +197,7 @@ _JSON = st.recursive(
 _PLACES = sorted({place for place, _ in ATTACKS if not place.endswith(".more")})
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.sampled_from(_PLACES), value=_JSON)
 def test_any_value_anywhere_gives_a_policy_that_acts_or_one_line(
@@ -215,6 +216,7 @@ def test_any_value_anywhere_gives_a_policy_that_acts_or_one_line(
     assert "\n" not in message
 
 
+@pytest.mark.slow
 def test_a_description_of_gigabytes_takes_none(sound: tuple[Document, bytes], tmp_path: Path) -> None:
     document, weights = sound
     places = [("policy.size", 256), (f"{PART}.size", 2**39), (f"{SEEN}.shape", [2**24])]

@@ -113,6 +113,7 @@ def every_parameter(policy: Policy) -> Iterator[tuple[str, torch.Tensor]]:
         yield name, weight
 
 
+@pytest.mark.slow
 def test_gradients_are_the_numerical_ones_for_every_weight(
     policy: Policy, batch: dict[str, WindowBatch]
 ) -> None:

@@ -96,6 +96,7 @@ def same_weights(one: Path, other: Path) -> bool:
     return (one / "policy.safetensors").read_bytes() == (other / "policy.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_kept_checkpoint_is_the_best_on_select_seeds(run: Path) -> None:
     assert load(run / "kept").lineage["step"] == 16
     assert load(run / "last").lineage["step"] == 24
@@ -112,6 +113,7 @@ def test_a_run_writes_down_what_it_did(run: Path) -> None:
     assert load(run / "kept").lineage["parts"]
 
 
+@pytest.mark.slow
 def test_the_loss_falls(store: Store, tmp_path: Path) -> None:
     train([store], tmp_path, replace(CONFIG, steps=80, dropout=0.0))
     losses = [float(one["loss"]) for one in lines(tmp_path)]  # type: ignore[arg-type]
@@ -147,6 +149,7 @@ def _wait_for(path: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", [pytest.param("outcome", marks=pytest.mark.soak), "both"])
 def test_killed_and_resumed_equals_never_killed_bit_for_bit(
     store: Store, tmp_path: Path, weights: str
@@ -170,6 +173,7 @@ def test_killed_and_resumed_equals_never_killed_bit_for_bit(
     assert shown[0] == shown[1]
 
 
+@pytest.mark.slow
 def test_control_c_saves_says_so_and_can_be_resumed(store: Store, tmp_path: Path) -> None:
     config = replace(CONFIG, steps=60)
     config.save(tmp_path / "config.yaml")
@@ -201,6 +205,7 @@ def test_a_damaged_state_is_refused_in_one_line(store: Store, run: Path, tmp_pat
         train([store], tmp_path, CONFIG, resume=True)
 
 
+@pytest.mark.slow
 def test_failures_teach_nothing_by_default(store: Store, tmp_path: Path) -> None:
     outcome, every = tmp_path / "outcome", tmp_path / "none"
     train([store], outcome, CONFIG)
@@ -208,6 +213,7 @@ def test_failures_teach_nothing_by_default(store: Store, tmp_path: Path) -> None
     assert not same_weights(outcome / "last", every / "last")
 
 
+@pytest.mark.slow
 def test_what_everyone_weighs_is_told_before_training(store: Store, tmp_path: Path) -> None:
     told: list[DemonstratorWeight] = []
     train([store], tmp_path, replace(CONFIG, steps=1, weights="both"), tell=told.extend)

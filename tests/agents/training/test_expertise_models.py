@@ -41,6 +41,7 @@ def judged(columns: dict[str, TaskArrays]) -> dict[str, ExpertiseEstimate]:
     return skills(columns, CONFIG)
 
 
+@pytest.mark.slow
 def test_who_does_not_care_is_found_out_and_careful_people_are_trusted(
     judged: dict[str, ExpertiseEstimate],
 ) -> None:
@@ -51,6 +52,7 @@ def test_who_does_not_care_is_found_out_and_careful_people_are_trusted(
     assert judged["noisy-01"].weight < 0.8
 
 
+@pytest.mark.slow
 def test_outcomes_are_not_looked_at(columns: dict[str, TaskArrays]) -> None:
     rooms = columns["goto-red-ball-grey"]
     third = episodes_of(rooms, range(0, len(rooms.demonstrator), 3))
@@ -74,6 +76,7 @@ def test_the_order_of_parts_and_of_stores_changes_nothing(
     assert skills(load_columns([second, first], live=True), CONFIG) == judged
 
 
+@pytest.mark.slow
 def test_a_task_that_only_one_half_has_played_judges_nobody(columns: dict[str, TaskArrays]) -> None:
     pendulum = columns["pendulum"]
     alone = episodes_of(pendulum, [at for at, who in enumerate(pendulum.demonstrator) if who == "careful-01"])
@@ -102,6 +105,7 @@ def test_chosen_episodes_hold_what_the_whole_columns_do(columns: dict[str, TaskA
             assert np.array_equal(some.observations[path].take(np.array([5, 3]), axis=0), whole[[5, 3]])
 
 
+@pytest.mark.slow
 def test_whoever_clicks_anywhere_on_a_page_is_found_out() -> None:
     right = page_columns(False, 640)
     names = sorted(f"{'careless' if n < 2 else 'careful'}-{n}" for n in range(8) for _ in range(80))

@@ -108,6 +108,7 @@ def test_what_decides_the_weights_is_refused_with_the_old_and_the_new_value(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_more_steps_before_the_rate_falls_are_the_run_that_asked_for_them_at_once(
     store: Store, tmp_path: Path
 ) -> None:
@@ -135,6 +136,7 @@ def test_a_run_that_has_ended_may_be_asked_for_more_and_not_for_less(store: Stor
         train([store], tmp_path, replace(CONFIG, steps=12), resume=True)
 
 
+@pytest.mark.slow
 def test_a_stop_while_select_seeds_are_played_plays_them_again(store: Store, tmp_path: Path) -> None:
     config = replace(CONFIG, evaluate_every=4)
     stop_at(4, store, tmp_path / "run", config)

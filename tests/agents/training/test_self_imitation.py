@@ -105,6 +105,7 @@ def success(policy: Any) -> dict[str, float]:
     return best_of_select(policy, SUITE, 128)
 
 
+@pytest.mark.slow
 def test_practice_finds_what_nobody_showed(run: tuple[Store, Path]) -> None:
     store, folder = run
     before = success(load(folder / "kept").policy)["sign"]
@@ -131,6 +132,7 @@ def test_practice_finds_what_nobody_showed(run: tuple[Store, Path]) -> None:
     assert len(Store.open(folder / "self-imitation")) == len(practice)
 
 
+@pytest.mark.slow
 def test_a_round_that_makes_nothing_better_is_forgotten(run: tuple[Store, Path], tmp_path: Path) -> None:
     store, _ = run
     steady = {"sign": 0.5}

@@ -74,6 +74,7 @@ def test_a_state_is_put_back_and_saving_it_again_gives_the_same_bytes(saved: Pat
     assert not (tmp_path / OLDER).exists()
 
 
+@pytest.mark.slow
 @for_any_bit(200)
 def test_after_any_flipped_bit_the_older_state_is_used_and_said(
     saved: Path, tmp_path: Path, where: float, bit: int

@@ -139,6 +139,7 @@ def test_a_run_that_stopped_before_its_first_state_begins_again(store: Store, tm
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_damaged_state_is_passed_over_and_the_run_ends_as_if_never_stopped(
     store: Store, tmp_path: Path
 ) -> None:

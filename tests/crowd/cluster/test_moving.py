@@ -32,6 +32,7 @@ def url(postgres: PostgreSQL) -> Iterator[str]:
         yield one
 
 
+@pytest.mark.slow
 def test_a_person_goes_on_at_another_server(url: str, tmp_path: Path) -> None:
     ann = Stranger()
     with servers(tmp_path, url, 2) as (a, b):
@@ -55,6 +56,7 @@ def test_a_person_goes_on_at_another_server(url: str, tmp_path: Path) -> None:
         assert len(ann.finished) == 3
 
 
+@pytest.mark.slow
 def test_a_second_page_is_refused_kindly_even_at_another_server(url: str, tmp_path: Path) -> None:
     ann = Stranger()
     with servers(tmp_path, url, 2) as (a, b):
@@ -74,6 +76,7 @@ def test_a_second_page_is_refused_kindly_even_at_another_server(url: str, tmp_pa
         check(url, [ann])
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_leaves_nothing_undone(url: str, tmp_path: Path) -> None:
     ann, bob = Stranger(), Stranger()
     with servers(tmp_path, url, 2) as (a, b):
@@ -93,6 +96,7 @@ def test_a_server_that_is_killed_leaves_nothing_undone(url: str, tmp_path: Path)
         check_stores([a, b], [ann, bob])
 
 
+@pytest.mark.slow
 def test_a_server_that_only_stood_still_writes_nothing_more(url: str, tmp_path: Path) -> None:
     ann = Stranger()
     with servers(tmp_path, url, 2) as (a, b):
@@ -173,6 +177,7 @@ def storm(url: str, postgres: PostgreSQL, folder: Path, seconds: float) -> int:
     return sum(len(one.finished) for one in strangers)
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_or_twice_while_servers_and_database_fall(
     url: str, postgres: PostgreSQL, tmp_path: Path
 ) -> None:

@@ -107,6 +107,7 @@ def until(true: Callable[[], object], *alive: Server, seconds: float = 60) -> No
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_each_server_stores_what_was_played_there(serve: Serve) -> None:
     a, b = serve("a"), serve("b")
     keepers = [a.keeper(), b.keeper()]
@@ -167,6 +168,7 @@ def test_nobody_takes_what_a_living_server_is_storing(serve: Serve) -> None:
     assert b.has() == []
 
 
+@pytest.mark.slow
 def test_who_was_taken_for_dead_takes_back_what_another_stores(serve: Serve) -> None:
     a, b = serve("a"), serve("b")
     kept = a.play(1)
@@ -181,6 +183,7 @@ def test_who_was_taken_for_dead_takes_back_what_another_stores(serve: Serve) -> 
     assert not a.keepers.confirm(kept.trajectory.episode)
 
 
+@pytest.mark.slow
 def test_who_died_between_storing_and_saying_so_takes_it_back_at_its_next_start(serve: Serve) -> None:
     a, b = serve("a"), serve("b")
     kept, other = a.play(1), a.play(2)
@@ -197,6 +200,7 @@ def test_who_died_between_storing_and_saying_so_takes_it_back_at_its_next_start(
     assert (again.has(), b.has()) == ([2], [1])
 
 
+@pytest.mark.slow
 def test_who_died_and_comes_back_soon_goes_on_with_its_own(serve: Serve) -> None:
     a, b = serve("a"), serve("b")
     kept, stored = a.play(1), a.play(2)
@@ -212,6 +216,7 @@ def test_who_died_and_comes_back_soon_goes_on_with_its_own(serve: Serve) -> None
     assert {record.state for record in b.journal.episodes()} == {"stored"}
 
 
+@pytest.mark.slow
 def test_one_of_two_that_want_an_orphan_gets_it(serve: Serve) -> None:
     a, b, c = serve("a"), serve("b"), serve("c")
     for seed in range(6):

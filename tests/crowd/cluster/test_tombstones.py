@@ -50,6 +50,7 @@ def ids(folder: Path) -> list[str]:
     return list(Store.open(folder).episodes()["episode"].to_pylist())
 
 
+@pytest.mark.slow
 def test_a_recorder_killed_at_any_step_never_stores_again_what_was_deleted_meanwhile(
     toys: Suite, tmp_path: Path
 ) -> None:

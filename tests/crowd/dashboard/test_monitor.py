@@ -292,6 +292,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Busy]:
         yield one
 
 
+@pytest.mark.slow
 def test_a_plan_is_what_the_study_file_asks_for(full: Busy) -> None:
     plan = full.plan
     assert (plan.study, plan.title, plan.people, plan.episodes) == ("first-crowd", "Grid errands", 40, 12)

@@ -23,6 +23,7 @@ def record(task: str) -> EpisodeRecord:
     return EpisodeRecord("seat", "ada", "slow", task, SUITE[task].env, 5, b"", SUITE[task].kwargs)
 
 
+@pytest.mark.slow
 def test_others_have_their_turns_and_how_far_it_is_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "tutelage.tests.support.toy_slow")
 

@@ -220,6 +220,7 @@ def test_somebody_is_found_by_an_external_id(study: Path, toys: Suite, record: R
     assert find(StudyLocations(study), "PROLIFIC_PID", "unheard-of") == pseudonym
 
 
+@pytest.mark.slow
 def test_exports_are_written_anew(study: Path, tmp_path: Path) -> None:
     store = Store.open(study)
     for to in ("minari", "lerobot"):
@@ -240,6 +241,7 @@ def bucket(s3: object) -> str:
     return "s3://crowd/parts"
 
 
+@pytest.mark.slow
 def test_copies_are_reached_in_every_version(study: Path, bucket: str) -> None:
     store = Store.open(study)
     copies = PartCopies(store, bucket, pytest.fail)
@@ -258,6 +260,7 @@ def test_copies_are_reached_in_every_version(study: Path, bucket: str) -> None:
     assert any(bucket in one for one in done.searched)
 
 
+@pytest.mark.slow
 def test_what_stands_in_an_old_version_is_named(study: Path, bucket: str, tmp_path: Path) -> None:
     note = tmp_path / "note.txt"
     for text in (f"{EVE} was here", "nobody was here"):
@@ -280,6 +283,7 @@ def serving(url: str) -> Iterator[tuple[Journal, SeatLeases, list[str]]]:
         leases.close()
 
 
+@pytest.mark.slow
 def test_on_postgresql_somebody_is_forgotten_while_they_play(
     postgres: PostgreSQL, tmp_path: Path, toys: Suite, record: Recorder
 ) -> None:

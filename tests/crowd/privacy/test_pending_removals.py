@@ -37,6 +37,7 @@ async def until(true: Callable[[], object], seconds: float = 60) -> None:
         await asyncio.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_it_goes_from_the_stores_of_all_servers_and_their_copies(
     postgres: PostgreSQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,6 +75,7 @@ def test_it_goes_from_the_stores_of_all_servers_and_their_copies(
         run(story(url))
 
 
+@pytest.mark.slow
 def test_what_a_crash_prevented_is_done_at_the_next_start(tmp_path: Path) -> None:
     async def story() -> None:
         async with server(tmp_path, "out") as one:

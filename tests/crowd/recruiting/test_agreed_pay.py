@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tutelage.crowd.recruiting.payment_table import entries
 from tutelage.tests.support.toy_study import run, serving, walk_in
 
@@ -13,6 +14,7 @@ AFTER = {"currency": "EUR", "base": 0.1, "bonus": {"by": "solved", "each": 0.01}
 STUDY: dict[str, Any] = {"practice": None, "check": None, "episodes": 2}
 
 
+@pytest.mark.slow
 def test_a_rule_that_changes_midway_holds_for_those_who_agree_from_then_on(tmp_path: Path) -> None:
     async def story() -> None:
         async with serving(tmp_path, **STUDY, pay=BEFORE) as server:

@@ -104,6 +104,7 @@ def row(person: str, number: int, success: bool, points: int, role: str = "demon
     return values | shares
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(0, 500)), max_size=6),
     st.lists(st.tuples(st.sampled_from(["bob", "eve"]), st.booleans(), st.integers(0, 500)), max_size=6),

@@ -208,6 +208,7 @@ def test_an_error_of_prolific_that_names_people_is_not_passed_on(
     assert "These took no part" in str(raised.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault", [{"status": 500}, {"status": 500, "after": True}, {"hang": True, "after": True}]
 )

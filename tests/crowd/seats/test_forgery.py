@@ -33,6 +33,7 @@ def stranger(at: int = 1) -> Player:
     return Player(random.Random(at), f"127.5.{random.randrange(250)}.{random.randrange(1, 250)}")
 
 
+@pytest.mark.slow
 def test_a_conversation_that_is_sent_again_changes_nothing(server: Server) -> None:
     """In the same order, then in any order, by the same person: the study is over for them."""
     player, sent = stranger(), list[str]()

@@ -47,6 +47,7 @@ def example(kind: str) -> dict[str, Any]:
     return find(sound_messages(kind), lambda message: message.get("given", True), settings=drawn)
 
 
+@pytest.mark.slow
 def test_every_message_may_come_at_any_stage(server: Server) -> None:
     """For each there is one person who says it at every step of their way, twice."""
 
@@ -107,6 +108,7 @@ async def _say(server: Server, player: Player, moves: int, texts: list[str | byt
     await player.play(server.address, 2)
 
 
+@pytest.mark.slow
 def test_no_message_is_a_failure(server: Server) -> None:
     say_anything(server, quickly)
 

@@ -231,6 +231,7 @@ def check_headers(answer: Answer, is_extra: bool = False) -> None:
     assert "server" not in answer.headers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["recorder", "study"])
 def test_every_answer_of_every_route_has_the_headers(kind: str, tmp_path: Path) -> None:
     """Pages, files, errors, refusals, the dashboard, refused sockets, and what is no request at all."""
@@ -280,6 +281,7 @@ def _client_of(address: str, **headers: str) -> str:
     return "one" if 429 in statuses else "many"
 
 
+@pytest.mark.slow
 def test_who_asks_is_heard_from_named_proxies_only(tmp_path: Path) -> None:
     from tutelage.crowd.server.study_app import make_app as make_study_app
     from tutelage.tests.support.toy_study import serve
@@ -331,6 +333,7 @@ def test_a_wrong_address_or_proxy_is_told_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_link_that_is_printed_opens_a_recorder_beyond_this_machine(tmp_path: Path) -> None:
     """By the command, as its user does: with the token in, without it out."""
     command = [

@@ -125,6 +125,7 @@ def _csrf(server: Server, cookie: str) -> str:
     return AdminToken(out, Secret.load(out)).csrf(cookie.rpartition("=")[2])
 
 
+@pytest.mark.slow
 def test_every_route_answers_every_method(server: Server, browser: Browser, routes: list[BaseRoute]) -> None:
     places = [one.path for one in routes if not isinstance(one, WebSocketRoute)]  # type: ignore[attr-defined]
     for place in places:

@@ -295,6 +295,7 @@ ATTACKS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda one: one.__name__)
 def test_an_honest_player_hardly_notices(server: Server, attack: Callable[[Server], Awaitable[None]]) -> None:
     async def story() -> None:

@@ -140,6 +140,7 @@ def events_of(server: Served, outcome: str) -> list[str]:
     return [what for (what,) in written(server, query)]
 
 
+@pytest.mark.slow
 def test_who_is_done_is_reported_after_all_is_stored_and_paid_once(
     prolific: ProlificServer, server: Served
 ) -> None:

@@ -88,6 +88,7 @@ def until(true: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_a_server_that_crashes_in_mid_play_loses_nothing(url: str, postgres: PostgreSQL) -> None:
     rng = random.Random(0)
     with Journal(url) as journal:

@@ -71,6 +71,7 @@ async def _come_and_go(player: Player, server: Server) -> None:
         await asyncio.sleep(0.2)
 
 
+@pytest.mark.slow
 def test_people_wait_for_a_database_that_is_away(
     nursery: Nursery, postgres: PostgreSQL, tmp_path: Path
 ) -> None:

@@ -194,6 +194,7 @@ def everything(journal: Journal) -> dict[str, Any]:
     return told
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_passes_silently(tmp_path: Path) -> None:
     """Each flip harms nothing, or is named: never is there another value than was written."""
     flips_unnoticed(tmp_path, 30)

@@ -65,6 +65,7 @@ def test_pay_is_shown_with_the_consent_as_it_grows_and_at_the_end(tmp_path: Path
     run(story())
 
 
+@pytest.mark.slow
 def test_two_of_two_solved_are_paid_the_whole_bonus_whoever_came_before(tmp_path: Path) -> None:
     pay = {"currency": "GBP", "base": 0, "bonus": {"by": "solved", "each": 0.5}}
 
@@ -239,6 +240,7 @@ def test_the_device_is_kept_coarsely_and_only_after_consent(tmp_path: Path) -> N
     run(story())
 
 
+@pytest.mark.slow
 def test_who_wants_what_they_did_removed_leaves_no_answer_points_or_device(tmp_path: Path) -> None:
     async def story() -> None:
         async with serving(tmp_path) as server:

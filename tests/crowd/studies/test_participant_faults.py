@@ -30,6 +30,7 @@ def crash(*_: object) -> Any:
     raise Crash
 
 
+@pytest.mark.slow
 def test_a_seed_is_played_once_whatever_two_crashes_fall_between(tmp_path: Path) -> None:
     """The first before it is noted which episode a seed is played as, the second before it is counted."""
 
@@ -56,6 +57,7 @@ def test_a_seed_is_played_once_whatever_two_crashes_fall_between(tmp_path: Path)
     run(story())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True])
 def test_a_withdrawal_is_whole_or_has_not_happened(nursery: Nursery, tmp_path: Path, after: bool) -> None:
     """Each server dies at another of its commits; whoever comes back withdraws, until that is done."""
@@ -145,6 +147,7 @@ def test_what_cannot_be_saved_is_said_not_to_be_and_is_not_shown(nursery: Nurser
     check_store(folder / "out", set())
 
 
+@pytest.mark.slow
 def test_a_script_that_joins_keeps_nobody_out_of_a_small_study(nursery: Nursery, tmp_path: Path) -> None:
     """Sixty come at once and read what they are asked to agree to; three may take part, and one agrees."""
     folder = small_room.write(tmp_path / "study", people=3)

@@ -13,6 +13,7 @@ from tutelage.envs.task import TEST
 from tutelage.tests.support.toy_study import ACROSS, INTO_A_HOLE, journalled, rows, run, serving, walk_in
 
 
+@pytest.mark.slow
 def test_the_whole_way_from_consent_to_thanks(tmp_path: Path) -> None:
     async def story() -> None:
         async with serving(tmp_path, languages=["en"]) as server:
@@ -55,6 +56,7 @@ def test_the_whole_way_from_consent_to_thanks(tmp_path: Path) -> None:
     run(story())
 
 
+@pytest.mark.slow
 def test_a_restart_leads_back_to_the_same_step_at_every_stage(tmp_path: Path) -> None:
     async def story() -> None:
         async with serving(tmp_path) as server:

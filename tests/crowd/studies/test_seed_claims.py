@@ -145,6 +145,7 @@ def test_a_person_plays_all_tasks_evenly_and_people_begin_with_different_ones(
     assert firsts == {"lake", "cab", "pole"}
 
 
+@pytest.mark.slow
 def test_a_share_of_the_seeds_is_played_by_so_many_people(tmp_path: Path, ledger: StudyDatabase) -> None:
     one = opened(tmp_path, ledger, repeats={"share": 0.3, "people": 3}, episodes=5)
     drawn = [one.people_of("lake", seed) for seed in range(2000)]
@@ -177,6 +178,7 @@ def test_gold_is_mixed_in_unforeseeably_and_the_same_each_time(tmp_path: Path, l
     assert any([i for i in range(20) if foreign.is_gold(p, i)] != found for p, found in places.items())
 
 
+@pytest.mark.slow
 def test_gold_seeds_are_shared_and_nobody_plays_one_twice(tmp_path: Path, ledger: StudyDatabase) -> None:
     one = opened(tmp_path, ledger, tasks=["cab"], gold={"share": 0.3}, episodes=10)
     for person in range(8):
@@ -222,6 +224,7 @@ MOVES = st.lists(
 )
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=25, deadline=None)
 @given(
     moves=MOVES,

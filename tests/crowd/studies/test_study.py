@@ -276,6 +276,7 @@ def test_the_outlook_tells_people_time_and_pay(tmp_path: Path) -> None:
     assert 3 < guess_minutes(study) < 10
 
 
+@pytest.mark.slow
 def test_check_says_everything_and_ends_with_status_2(tmp_path: Path) -> None:
     good = run("serve", "--check", "example")
     assert (good.returncode, good.stderr) == (0, "")

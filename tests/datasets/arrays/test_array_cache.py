@@ -102,6 +102,7 @@ def test_columns_that_are_not_as_they_were_made_are_made_anew(
     assert loaded(filled)[1] == 0
 
 
+@pytest.mark.slow
 def test_every_flip_in_a_cache_is_found(filled: Store) -> None:
     first = load_columns([filled])
     loaded(filled)

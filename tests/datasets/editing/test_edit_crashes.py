@@ -18,6 +18,7 @@ from tutelage.tests.support.edited import Same, edit, episodes, files, killed_at
 from typer.testing import CliRunner
 
 
+@pytest.mark.slow
 def test_killed_at_any_step_it_is_as_before_or_as_after(filled: Store, tmp_path: Path, equal: Same) -> None:
     """A child process that forks before each step: no start of an interpreter a step."""
     held = episodes(filled)

@@ -91,6 +91,7 @@ def change_hdf5(path: Path, kind: str, name: str) -> None:
         group[name][...] = values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["words", "unrepeatable"])
 def test_any_changed_value_in_minaris_file_is_seen(
     task: str, exported: dict[str, Path], tmp_path: Path
@@ -191,6 +192,7 @@ def test_a_changed_fact_is_named(fact: str, exported: dict[str, Path], tmp_path:
     refused(folder, "lerobot", tmp_path / "back", "its data were changed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", FORMATS)
 @settings(max_examples=12)
 @given(data=st.data())

@@ -31,6 +31,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "crowd"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", ["minari", "lerobot", "csv", "npz", "robomimic", "rlds"])
 @pytest.mark.parametrize("kind", ["small disk", "small files"])
 def test_an_export_to_a_full_disk_leaves_nothing(kind: str, to: str, crowd: Path, tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ def test_a_note_in_a_strangers_store_leads_nowhere(to: str, crowd: Store, tmp_pa
     assert any("another person or machine" in place for place in done.unreachable)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", FORMATS)
 def test_forgetting_in_a_copy_leaves_the_originals_export_and_names_it(
     to: str, crowd: Store, tmp_path: Path

@@ -192,6 +192,7 @@ def test_a_second_import_adds_nothing(tmp_path: Path) -> None:
     assert "0 episodes added, 3 were there already" in str(sentence)
 
 
+@pytest.mark.slow
 def test_the_road_of_a_robot(tmp_path: Path) -> None:
     folder, store, run = tmp_path / "robot", tmp_path / "store", tmp_path / "run"
     write_dataset(folder, camera="image", lengths=(12,) * 8)

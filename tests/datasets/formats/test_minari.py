@@ -79,6 +79,7 @@ def same(mine: Any, theirs: Any) -> bool:
     return bool(mine.dtype == theirs.dtype and np.array_equal(mine, theirs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [task.id for task in SUITE])
 @pytest.mark.usefixtures("opened")
 def test_minari_opens_ours_with_every_array_equal(task: str, filled: Store) -> None:
@@ -141,6 +142,7 @@ def test_importing_twice_adds_nothing(filled: Store, opened: Path, tmp_path: Pat
     assert again.report == ["mixed/taxi-v0: 0 episodes added, 2 were there already."]
 
 
+@pytest.mark.slow
 def test_what_the_format_cannot_hold_is_said(filled: Store, root: Path) -> None:
     report = " ".join(export_store(filled, "minari", root))
     for phrase in (

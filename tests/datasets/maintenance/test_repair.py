@@ -392,6 +392,7 @@ def survives(work: Callable[[], object], number: int, after: bool) -> bool:
     return not os.WIFSIGNALED(status)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("work", ["append", "forget", "repair"])
 def test_a_process_may_die_at_any_change(

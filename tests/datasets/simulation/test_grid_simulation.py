@@ -40,6 +40,7 @@ def test_what_the_kernels_played_replays_step_by_step_in_the_environment(store: 
     assert store.verify() == []
 
 
+@pytest.mark.slow
 def test_the_same_episodes_come_from_any_number_of_processes(store: Store, tmp_path: Path) -> None:
     def what(one: Store) -> list[tuple[object, ...]]:
         return [

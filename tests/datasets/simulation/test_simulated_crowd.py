@@ -82,6 +82,7 @@ def test_every_episode_is_proven_and_kept_without_observations(store: Store) -> 
     assert all(one.seed in RECORD for one in store.trajectories())
 
 
+@pytest.mark.slow
 def test_the_same_crowd_does_the_same_twice_and_with_two_workers(store: Store, tmp_path: Path) -> None:
     spread = Store.create(tmp_path / "store", SUITE)
     simulate(SUITE, spread, EVERY, workers=2)

@@ -85,6 +85,7 @@ def test_a_crowd_over_a_ray_cluster_plays_the_same_episodes(cluster: str, tmp_pa
     assert len(episodes(tmp_path / "ray")) > 5900  # some lazy ones left before their first step
 
 
+@pytest.mark.slow
 def test_a_job_that_ends_its_process_in_a_cluster_costs_itself_only(cluster: str, tmp_path: Path) -> None:
     script = """if True:
         import sys
@@ -100,6 +101,7 @@ def test_a_job_that_ends_its_process_in_a_cluster_costs_itself_only(cluster: str
     assert results == ["0", "1", "4", "JobDied()", "16", "25", "36", "49"], done.stderr
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     asked = ["simulate", "babyai-small", "-n", "6", "--out", tmp_path / "store", "--ray", "127.0.0.1:1"]
     done = told(*asked)
@@ -115,6 +117,7 @@ def test_a_process_that_ends_by_itself_is_an_error_of_one_line_where_nothing_out
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_workers_end_with_the_process_that_gave_them_work(tmp_path: Path) -> None:
     script = """if True:
         import sys
@@ -155,6 +158,7 @@ def test_what_was_trusted_is_trusted_in_every_process(monkeypatch: pytest.Monkey
     assert list(spread(limit, [POLE] * 2, workers=2)) == [500, 500]
 
 
+@pytest.mark.slow
 def test_a_cluster_that_was_there_before_trusts_what_its_driver_trusts_and_plays_the_same(
     cluster: str, tmp_path: Path
 ) -> None:

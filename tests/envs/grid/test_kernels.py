@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tutelage.envs.grid import kernels
 
 COUNT = """
@@ -34,12 +35,14 @@ def said(*command: str, **options: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, **options).stdout
 
 
+@pytest.mark.slow
 def test_no_kernel_is_compiled_twice_for_a_constant_or_a_narrow_integer() -> None:
     count, *again = said(sys.executable, "-c", COUNT).split()
     assert int(count) > 80
     assert again == []
 
 
+@pytest.mark.slow
 def test_a_kernel_is_compiled_anew_when_another_file_has_changed(tmp_path: Path) -> None:
     package = tmp_path / "package"
     package.mkdir()
@@ -54,6 +57,7 @@ def test_a_kernel_is_compiled_anew_when_another_file_has_changed(tmp_path: Path)
         assert int(said(sys.executable, "-c", ask, cwd=tmp_path)) == 2 * value
 
 
+@pytest.mark.slow
 def test_later_processes_find_what_was_compiled(tmp_path: Path) -> None:
     package = tmp_path / "package"
     package.mkdir()

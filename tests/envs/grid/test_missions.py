@@ -145,6 +145,7 @@ def play_both(name: str, worlds: int, first: int = 0) -> list[str]:
     return endings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_step_is_judged_as_minigrid_does(name: str) -> None:
     assert "fulfilled" in play_both(name, 4)

@@ -19,6 +19,7 @@ if not miniwob_tasks():
 SEEDS = range(100, 103)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", sorted(HANDS))
 def test_imported_moves_end_as_what_was_recorded(task: str, browser: Browser, tmp_path: Path) -> None:
     """One hand in three is careless, where that is possible: what failed must fail again."""

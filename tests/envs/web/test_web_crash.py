@@ -77,6 +77,7 @@ def test_the_episode_goes_on_as_if_nothing_had_been(mortal: Browser, fault: Call
     assert env.step(WebAction("click", at(seen, id="send")))[1] == 1.0
 
 
+@pytest.mark.slow
 def test_a_browser_killed_at_any_moment_of_a_step_loses_no_episode(mortal: Browser) -> None:
     envs = [WebEnv(FORM, browser=mortal) for _ in range(3)]
     for delay in (0.0, 0.003, 0.01, 0.03):

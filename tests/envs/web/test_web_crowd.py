@@ -49,6 +49,7 @@ def kinds(columns: dict[str, list[Any]]) -> set[tuple[str, str, str, int]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_a_task_shows_the_kinds_of_elements_that_the_crowd_saw(
     crowd_data: Path, browser: Browser, task: str

@@ -259,6 +259,7 @@ def test_a_slow_change_of_style_is_over_when_it_is_shown(opened: Opened) -> None
     assert named(seen, "slow").width == 120
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["form", "checklist", "canvas", "moving"])
 def test_the_same_actions_show_the_same_pages(opened: Opened, page: str) -> None:
     env, other = opened(page), opened(page)

@@ -90,6 +90,7 @@ def sent(folder: Path) -> Iterator[tuple[set[str], dict[str, tuple[str, float]]]
         yield listeners.heard, played
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*SENDING, *ASKING, *(f"early {name}" for name in EARLY)])
 def test_nothing_leaves_and_the_honest_part_of_the_page_works(
     sent: tuple[set[str], dict[str, tuple[str, float]]], name: str
@@ -150,6 +151,7 @@ def told(folder: Path) -> dict[tuple[str, str], tuple[str, float]]:
     return dict(zip(pages, played, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", READING)
 def test_nothing_outside_of_the_folder_is_read(

@@ -114,6 +114,7 @@ def pages(browser: Browser) -> dict[str, tuple[Shown, Shown]]:
     return {task: (page, theirs[task]) for task, page in zip(tasks, mine, strict=True)}
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_instruction_in_every_task(
     pages: dict[str, tuple[Shown, Shown]],
 ) -> None:
@@ -180,6 +181,7 @@ def test_a_task_is_solved_and_its_reward_is_not_scaled_by_time(
     env.close()
 
 
+@pytest.mark.slow
 def test_episodes_leave_no_trace(browser: Browser) -> None:
     """The tasks whose page would remember, and one of each kind of action that leaves something."""
     for task in ("scroll-text", "use-slider", "click-menu", "book-flight", "social-media", "email-inbox"):

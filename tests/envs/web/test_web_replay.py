@@ -31,6 +31,7 @@ def no_browser_left() -> Iterator[None]:
     shared().close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [one.id for one in SUITE])
 def test_seed_and_actions_give_a_page_back(demonstrate: Callable, tmp_path: Path, task: str) -> None:
     store = Store.create(tmp_path / "store", SUITE)

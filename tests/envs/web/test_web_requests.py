@@ -104,6 +104,7 @@ def test_a_page_that_cannot_begin_is_one_line(begin: str, words: str, tmp_path: 
     env.close()
 
 
+@pytest.mark.slow
 def test_a_page_that_requests_endlessly_is_played_all_the_same() -> None:
     env = WebEnv(str(PAGES / "requests.html"))
     assert press(env, "endless", "endless", "late")[-1].startswith("word 3")

@@ -151,6 +151,7 @@ WAYS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_a_person_solves(browser: Browser, way: Callable[[Person], None]) -> None:
     env = WebEnv(way.__name__.replace("_", "-"), browser=browser)

@@ -63,6 +63,7 @@ def _fumble(browser: Browser, page: str, examples: int) -> None:
 ALL_PAGES = [path.stem for path in sorted(PAGES.glob("*.html"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ALL_PAGES)
 def test_whatever_hands_do_another_tab_shows_the_same(browser: Browser, page: str) -> None:
     _fumble(browser, page, 3)

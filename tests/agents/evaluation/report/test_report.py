@@ -138,6 +138,7 @@ def table_with(page: str, *heads: str) -> list[dict[str, str]]:
     raise AssertionError(f"no table with {heads}")
 
 
+@pytest.mark.slow
 def test_nothing_outside_the_file_is_asked_for(page: str) -> None:
     links = [one for one in Page(page).links if not one.startswith(("#", "data:"))]
     assert links == []

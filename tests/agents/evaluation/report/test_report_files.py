@@ -61,6 +61,7 @@ def written(evaluation: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_all_rows_are_there_as_parquet_and_as_csv(written: Path, evaluation: Path) -> None:
     table = pq.read_table(written / "rows.parquet")
     assert table.equals(pq.read_table(evaluation / "rows.parquet"))
@@ -76,6 +77,7 @@ def test_the_table_is_there_in_three_forms(written: Path) -> None:
     assert (written / "table.md").read_text().startswith("| task | measure | policy | expert | random |")
 
 
+@pytest.mark.slow
 def test_every_plot_is_there_as_svg_and_png_in_the_colours_of_paper(written: Path) -> None:
     names = sorted(path.name for path in (written / "figures").iterdir())
     assert {
@@ -155,6 +157,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_told_without_the_packages_of_a_policy(evaluation: Path, tmp_path: Path) -> None:
     words = [evaluation, "--figures", tmp_path / "figures", "--table", tmp_path / "table.csv"]
     done = subprocess.run(

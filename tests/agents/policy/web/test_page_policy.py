@@ -38,6 +38,7 @@ def right(policy: Policy, columns: TaskArrays) -> float:
     return float((rows == columns.actions).all(1).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("typed", [False, True], ids=["clicked", "typed"])
 def test_a_name_that_was_never_taught_is_found(taught: Policy, typed: bool) -> None:
     assert right(taught, page_columns(typed, 200, UNSEEN)) >= 0.95

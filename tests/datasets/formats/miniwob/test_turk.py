@@ -266,6 +266,7 @@ def raw(crowd_data: Path) -> Mapping[str, Recording]:
     return {one.episode: in_one_form(one) for one in found if isinstance(one, Recording)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [8, pytest.param(116, marks=pytest.mark.soak)])
 def test_files_and_tables_give_the_same_trajectories(
     crowd_data: Path, raw: Mapping[str, Recording], most: int
@@ -294,6 +295,7 @@ def test_files_and_tables_give_the_same_trajectories(
     assert (seen, len(raw)) == (most, 116)
 
 
+@pytest.mark.slow
 def test_windows_are_read_from_the_crowd_s_demonstrations(crowd_data: Path, tmp_path: Path) -> None:
     census = import_miniwob_turk(crowd_data / "raw", tmp_path / "store", load_suite("web-all")).to_dict()
     assert (census["found"], census["kept"]) == (116, 114)
