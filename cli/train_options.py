@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ..agents.training.config import TrainConfig
+from ..files.schema_errors import fields_of
 
 _FIXED: dict[str, tuple[Any, Any]] = {
     "folders": (
@@ -33,14 +33,14 @@ _FIXED: dict[str, tuple[Any, Any]] = {
 def with_flags(train: Callable[..., None]) -> Callable[..., None]:
     """Give a function of `**flags` the signature that typer makes a command line of."""
     flags: dict[str, tuple[Any, Any]] = {
-        setting.name: (
+        name: (
             Annotated[
                 type(setting.default) | None,
-                typer.Option(help=setting.metadata.get("help", ""), show_default=str(setting.default)),
+                typer.Option(help=setting.description, show_default=str(setting.default)),
             ],
             None,
         )
-        for setting in dataclasses.fields(TrainConfig)
+        for name, setting in fields_of(TrainConfig).items()
     }
     place = inspect.Parameter.KEYWORD_ONLY
     parameters = [

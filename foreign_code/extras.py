@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from ..errors import TutelageError, closest
 
 EXTRAS = {
+    "itsdangerous": "crowd",
     "pygame": "crowd",
     "sqlalchemy": "crowd",
     "starlette": "crowd",

@@ -1,20 +1,20 @@
-"""Training settings: one dataclass, read from YAML and flags, saved with the run."""
+"""Training settings: one dataclass of pydantic, read from YAML and flags, saved with the run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
+from pydantic import ConfigDict, Field, JsonValue, ValidationInfo, field_validator
+from pydantic.dataclasses import dataclass
 
-from ...errors import TutelageError, nearest
+from ...errors import TutelageError
 from ...files.atomic_files import disk_errors, write_whole
 from ...files.bounded_files import read_yaml
-
-WEIGHTS = ("none", "outcome", "expertise", "both")
-"""Episode weights: all equal; successful ones only; by demonstrator; both of the last two."""
+from ...files.schema_errors import fields_of, with_short_errors
 
 MOST_LAYERS, MOST_WINDOW = 256, 4096
 """Largest size and window of a policy; a machine's memory may allow less."""
@@ -23,101 +23,153 @@ SELF_IMITATION_SEEDS = 100_000_000
 """Record seeds of a task available to all self-imitation rounds together."""
 
 _MANY = 1_000_000_000
-_RANGES: dict[str, tuple[float, float]] = {
-    "size": (1, MOST_LAYERS),
-    "steps": (1, _MANY),
-    "batch_steps": (1, 10_000_000),
-    "window": (1, MOST_WINDOW),
-    "learning_rate": (0.0, 100.0),
-    "table_learning_rate": (0.0, 100.0),
-    "weight_decay": (0.0, 100.0),
-    "dropout": (0.0, 1.0),
-    "history_dropout": (0.0, 1.0),
-    "warmup": (0, _MANY),
-    "cooldown": (0.0, 1.0),
-    "ema": (0.0, 1.0),
-    "balance": (-10.0, 10.0),
-    "threads": (0, 1024),
-    "workers": (1, 256),
-    "evaluate_every": (1, _MANY),
-    "select_episodes": (1, 1_000_000),
-    "save_every": (1, _MANY),
-    "holdout": (0.0, 1.0),
-    "self_imitation": (0, 1000),
-    "self_imitation_episodes": (1, 1_000_000),
-    "self_imitation_steps": (1, _MANY),
-    "seed": (0, 2**62),
-}
-"""Lower and upper bound of each number; integer bounds mean an integer setting."""
+_FREE: dict[str, JsonValue] = {"free": True}
+"""Marks a setting that affects no weight, and may change when a run is resumed."""
 
 
-def _setting(default: Any, help: str, *, free: bool = False) -> Any:
-    """Describe a setting; a `free` one affects no weight and may change when a run is resumed."""
-    return field(default=default, metadata={"help": help, "free": free})
-
-
-@dataclass(frozen=True)
+@with_short_errors
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 class TrainConfig:
-    """Settings of `tutelage train`. Raises TutelageError for invalid values."""
+    """Settings of `tutelage train`. Raises TutelageError for unknown names and invalid values."""
 
-    size: int = _setting(2, "Dial of the policy: layers of its step encoder; width and heads follow.")
-    steps: int = _setting(
-        1000, "Training steps (batches); a run that is resumed may be asked for more.", free=True
+    size: int = Field(
+        default=2,
+        ge=1,
+        le=MOST_LAYERS,
+        description="Dial of the policy: layers of its step encoder; width and heads follow.",
     )
-    batch_steps: int = _setting(640, "Environment steps in a batch, all tasks together.")
-    window: int = _setting(32, "Steps that memory reaches back.")
-    learning_rate: float = _setting(0.02, "Learning rate of the matrices (Muon).")
-    table_learning_rate: float = _setting(0.003, "Learning rate of tables and the rest (AdamW).")
-    weight_decay: float = _setting(0.0, "Decoupled weight decay of the matrices.")
-    dropout: float = _setting(0.1, "Share dropped of what blocks add to a step's summary, while training.")
-    history_dropout: float = _setting(0.5, "Share of training windows whose steps see no past.")
-    warmup: int = _setting(50, "Steps over which the learning rate rises.")
-    cooldown: float = _setting(0.6, "Share of the steps, at the end, over which it falls to zero.")
-    ema: float = _setting(0.98, "Decay of the averaged weights, which are the ones evaluated and saved.")
-    weights: str = _setting("outcome", "Who teaches how much: none (all alike), outcome, expertise or both.")
-    balance: float = _setting(0.5, "A task's share of a batch grows with its steps to this power.")
-    dtype: str = _setting("float32", "float32, bfloat16, or auto: bfloat16 where the processor has it.")
-    threads: int = _setting(0, "Processor threads; 0 takes as many as other programs leave free.", free=True)
-    workers: int = _setting(2, "Processes that replay the stores, and that play web pages.", free=True)
-    evaluate_every: int = _setting(250, "Steps between evaluations on select seeds.", free=True)
-    select_episodes: int = _setting(32, "Select seeds a task at each evaluation.", free=True)
-    holdout: float = _setting(
-        0.0, "Share of each task's episodes that is not trained on; the loss on them is logged."
+    steps: int = Field(
+        default=1000,
+        ge=1,
+        le=_MANY,
+        description="Training steps (batches); a run that is resumed may be asked for more.",
+        json_schema_extra=_FREE,
     )
-    save_every: int = _setting(250, "Steps between saves of the whole state, to resume from.", free=True)
-    self_imitation: int = _setting(
-        0, "Rounds in which the policy tries the tasks and learns from its successes.", free=True
+    batch_steps: int = Field(
+        default=640, ge=1, le=10_000_000, description="Environment steps in a batch, all tasks together."
     )
-    self_imitation_episodes: int = _setting(
-        64,
-        "Record seeds of a task that it tries in a round, at most; fewer where it seldom fails.",
-        free=True,
+    window: int = Field(default=32, ge=1, le=MOST_WINDOW, description="Steps that memory reaches back.")
+    learning_rate: float = Field(
+        default=0.02, ge=0, le=100, description="Learning rate of the matrices (Muon)."
     )
-    self_imitation_steps: int = _setting(500, "Training steps of each round.", free=True)
-    seed: int = _setting(0, "Seed of everything random in training.")
+    table_learning_rate: float = Field(
+        default=0.003, ge=0, le=100, description="Learning rate of tables and the rest (AdamW)."
+    )
+    weight_decay: float = Field(
+        default=0.0, ge=0, le=100, description="Decoupled weight decay of the matrices."
+    )
+    dropout: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="Share dropped of what blocks add to a step's summary, while training.",
+    )
+    history_dropout: float = Field(
+        default=0.5, ge=0, le=1, description="Share of training windows whose steps see no past."
+    )
+    warmup: int = Field(default=50, ge=0, le=_MANY, description="Steps over which the learning rate rises.")
+    cooldown: float = Field(
+        default=0.6, gt=0, le=1, description="Share of the steps, at the end, over which it falls to zero."
+    )
+    ema: float = Field(
+        default=0.98,
+        ge=0,
+        lt=1,
+        description="Decay of the averaged weights, which are the ones evaluated and saved.",
+    )
+    weights: Literal["none", "outcome", "expertise", "both"] = Field(
+        default="outcome", description="Who teaches how much: none (all alike), outcome, expertise or both."
+    )
+    balance: float = Field(
+        default=0.5,
+        ge=-10,
+        le=10,
+        description="A task's share of a batch grows with its steps to this power.",
+    )
+    dtype: Literal["float32", "bfloat16", "auto"] = Field(
+        default="float32", description="float32, bfloat16, or auto: bfloat16 where the processor has it."
+    )
+    threads: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="Processor threads; 0 takes as many as other programs leave free.",
+        json_schema_extra=_FREE,
+    )
+    workers: int = Field(
+        default=2,
+        ge=1,
+        le=256,
+        description="Processes that replay the stores, and that play web pages.",
+        json_schema_extra=_FREE,
+    )
+    evaluate_every: int = Field(
+        default=250,
+        ge=1,
+        le=_MANY,
+        description="Steps between evaluations on select seeds.",
+        json_schema_extra=_FREE,
+    )
+    select_episodes: int = Field(
+        default=32,
+        ge=1,
+        le=1_000_000,
+        description="Select seeds a task at each evaluation.",
+        json_schema_extra=_FREE,
+    )
+    holdout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of each task's episodes that is not trained on; the loss on them is logged.",
+    )
+    save_every: int = Field(
+        default=250,
+        ge=1,
+        le=_MANY,
+        description="Steps between saves of the whole state, to resume from.",
+        json_schema_extra=_FREE,
+    )
+    self_imitation: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Rounds in which the policy tries the tasks and learns from its successes.",
+        json_schema_extra=_FREE,
+    )
+    self_imitation_episodes: int = Field(
+        default=64,
+        ge=1,
+        le=1_000_000,
+        description="Record seeds of a task that it tries in a round, at most; fewer where it seldom fails.",
+        json_schema_extra=_FREE,
+    )
+    self_imitation_steps: int = Field(
+        default=500, ge=1, le=_MANY, description="Training steps of each round.", json_schema_extra=_FREE
+    )
+    seed: int = Field(default=0, ge=0, le=2**62, description="Seed of everything random in training.")
 
-    def __post_init__(self) -> None:
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            right = isinstance(value, int | float if isinstance(low, float) else int)
-            _expect(right and not isinstance(value, bool), name, "a number", value)
-            _expect(value >= low, name, f"at least {low}", value)
-            _expect(value <= high, name, f"at most {high}", value)
-        _expect(self.holdout < 1, "holdout", "in [0, 1)", self.holdout)
-        _expect(not self.holdout or not self.self_imitation, "holdout", "0 with self-imitation", self.holdout)
-        _expect(self.dropout < 1, "dropout", "in [0, 1)", self.dropout)
-        _expect(self.ema < 1, "ema", "in [0, 1)", self.ema)
-        _expect(self.cooldown > 0, "cooldown", "in (0, 1]", self.cooldown)
-        _expect(self.weights in WEIGHTS, "weights", " or ".join(WEIGHTS), self.weights)
-        dtypes = ("float32", "bfloat16", "auto")
-        _expect(self.dtype in dtypes, "dtype", " or ".join(dtypes), self.dtype)
-        tried = self.self_imitation * self.self_imitation_episodes
-        _expect(
-            tried <= SELF_IMITATION_SEEDS,
-            "self_imitation_episodes",
-            f"{SELF_IMITATION_SEEDS} in all rounds",
-            tried,
-        )
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_is_scalar(cls, value: Any) -> Any:
+        if not isinstance(value, int | float | str):  # pydantic takes whatever has __float__ for a float
+            raise ValueError("expected a number or text")
+        return value
+
+    @field_validator("self_imitation")
+    @classmethod
+    def _check_rounds(cls, rounds: int, info: ValidationInfo) -> int:
+        if rounds and info.data.get("holdout"):
+            raise ValueError("expected 0 with holdout")
+        return rounds
+
+    @field_validator("self_imitation_episodes")
+    @classmethod
+    def _check_seeds(cls, episodes: int, info: ValidationInfo) -> int:
+        rounds = info.data.get("self_imitation", 0)
+        if rounds * episodes > SELF_IMITATION_SEEDS:
+            raise ValueError(f"expected at most {SELF_IMITATION_SEEDS // rounds} in each of {rounds} rounds")
+        return episodes
 
     @classmethod
     def load(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
@@ -132,15 +184,11 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any], where: str = "training configuration") -> TrainConfig:
-        """Build settings from plain data, checking names and types."""
-        types = {setting.name: type(setting.default) for setting in fields(cls)}
-        for name, value in settings.items():
-            if not isinstance(name, str) or name not in types:
-                raise TutelageError(f"{where}: unknown key {name!r}{nearest(name, types)}")
-            allowed = (int, float) if types[name] is float else types[name]
-            if isinstance(value, bool) or not isinstance(value, allowed):
-                raise TutelageError(f"{where}: expected {name} as {types[name].__name__}, got {value!r}")
-        return cls(**settings)
+        """Build settings from plain data; `where` prefixes error messages."""
+        try:
+            return cls(**{str(name): value for name, value in settings.items()})
+        except TutelageError as error:
+            raise TutelageError(f"{where}: {error}") from None
 
     def save(self, path: Path) -> None:
         """Write the settings as YAML."""
@@ -148,6 +196,6 @@ class TrainConfig:
             write_whole(path, yaml.safe_dump(asdict(self), sort_keys=False).encode())
 
 
-def _expect(holds: bool, name: str, expected: str, got: Any) -> None:
-    if not holds:
-        raise TutelageError(f"expected {name} to be {expected}, got {got!r}")
+def free_settings() -> set[str]:
+    """Return the names of settings that affect no weight, and may change when a run is resumed."""
+    return {name for name, field in fields_of(TrainConfig).items() if field.json_schema_extra == _FREE}

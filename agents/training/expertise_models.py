@@ -85,7 +85,7 @@ def _train_judge(
     weights = {task: _episode_weights(arrays, trainers) for task, arrays in columns.items()}
     trained = {task: columns[task] for task, task_weights in weights.items() if task_weights.any()}
     steps = sum(int(np.diff(arrays.starts)[weights[task] > 0].sum()) for task, arrays in trained.items())
-    batch = int(np.clip(steps // 10, FEWEST_IN_BATCH, TrainConfig.batch_steps))
+    batch = int(np.clip(steps // 10, FEWEST_IN_BATCH, TrainConfig().batch_steps))
     small = TrainConfig(
         size=1,
         steps=max(1, min(JUDGE_STEPS, EPOCHS * steps // batch)),

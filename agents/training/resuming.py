@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from ...console.wording import counted
 from ...errors import TutelageError
 from ...files.bounded_files import read_yaml
 from ...files.safe_tree import refuse_link
-from .config import TrainConfig
+from .config import TrainConfig, free_settings
 
 CONFIG = "config.yaml"
 
@@ -36,7 +36,7 @@ def settings_for(out: Path, path: Path | None, overrides: Mapping[str, Any], res
 
 def fixed(config: TrainConfig, also: Iterable[str] = ()) -> dict[str, Any]:
     """Return the settings that affect the weights, and those named in `also`."""
-    free = {setting.name for setting in fields(config) if setting.metadata["free"]} - set(also)
+    free = free_settings() - set(also)
     settings = {name: value for name, value in asdict(config).items() if name not in free}
     if not config.holdout:  # runs of before have no such setting
         del settings["holdout"]

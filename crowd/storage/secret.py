@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import os
 import secrets
 from pathlib import Path
+
+from itsdangerous import BadSignature, Signer
 
 from ...errors import TutelageError
 from ...files.atomic_files import disk_errors, write_private
@@ -52,25 +53,28 @@ class Secret:
 
     def sign(self, text: str, purpose: str) -> str:
         """Return `text.signature`; a signature for one purpose is invalid for another."""
-        return f"{text}.{self._signature(text, purpose)}"
+        return _to_text(self._signer(purpose).sign(_to_bytes(text)))
 
     def unsign(self, signed: str, purpose: str) -> str | None:
         """Return the text of what was signed here for this purpose; None for anything else. Constant time."""
-        text, _, signature = signed.rpartition(".")
-        expected = self._signature(text, purpose)
-        signature_bytes = signature.encode("utf-8", errors="surrogatepass")
-        return text if hmac.compare_digest(signature_bytes, expected.encode()) else None
+        signer, signed_bytes = self._signer(purpose), _to_bytes(signed)
+        try:
+            text = signer.unsign(signed_bytes)
+        except BadSignature:
+            return None
+        # Base64 is decoded leniently: other spellings of a valid signature pass `unsign`
+        return _to_text(text) if signer.sign(text) == signed_bytes else None
 
     def number(self, *parts: object) -> int:
         """Return a 64-bit number that is a function of the parts, unpredictable without the secret."""
         return int.from_bytes(self._digest("number", *(str(part) for part in parts))[:8], "big")
 
-    def _signature(self, text: str, purpose: str) -> str:
-        return base64.urlsafe_b64encode(self._digest("sign", purpose, text)).decode().rstrip("=")
+    def _signer(self, purpose: str) -> Signer:
+        return Signer(self._key, salt=_to_bytes(purpose), key_derivation="hmac", digest_method=hashlib.sha256)
 
     def _digest(self, *parts: str) -> bytes:
         # each part with its length before it, so that no two lists of parts give the same bytes
-        encoded = [part.encode("utf-8", errors="surrogatepass") for part in parts]
+        encoded = [_to_bytes(part) for part in parts]
         message = b"".join(len(part).to_bytes(8, "big") + part for part in encoded)
         return hmac.digest(self._key, message, hashlib.sha256)
 
@@ -78,6 +82,14 @@ class Secret:
 def has_secret(folder: Path) -> bool:
     """Say whether there is a secret to load, without making one."""
     return bool(os.environ.get(VARIABLE)) or (folder / FILE).is_file()
+
+
+def _to_bytes(text: str) -> bytes:
+    return text.encode("utf-8", errors="surrogatepass")
+
+
+def _to_text(encoded: bytes) -> str:
+    return encoded.decode("utf-8", errors="surrogatepass")
 
 
 def _from_hex(text: str, where: str) -> bytes:

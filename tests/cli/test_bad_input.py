@@ -191,8 +191,9 @@ def test_a_port_in_use_is_named(suite_file: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "wanted"),
     [
-        (("--steps", "0"), "expected steps to be at least 1, got 0"),
-        (("--config", "typo.yaml"), "unknown key 'stepz'; did you mean 'steps'?"),
+        (("--steps", "0"), "at 'steps': input should be greater than or equal to 1, got 0"),
+        (("--config", "typo.yaml"), "unknown key 'stepz'; allowed: size, steps, batch_steps,"),
+        (("--config", "typo.yaml"), "did you mean 'steps'?"),
         (("--resume",), "run"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",

@@ -92,5 +92,5 @@ def test_measuring_changes_no_weight_and_a_run_goes_on_with_it(store: Store, tmp
 
 
 def test_self_imitation_has_no_holdout() -> None:
-    with pytest.raises(TutelageError, match="holdout to be 0 with self-imitation"):
+    with pytest.raises(TutelageError, match="at 'self_imitation': expected 0 with holdout, got 1"):
         replace(CONFIG, self_imitation=1)
