@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from ...console.wording import counted
 from ...errors import TutelageError, nearest
 from ...files.bounded_files import read_text
 from ..privacy.people_search import find_people
@@ -96,7 +97,7 @@ def reconcile_statement(
         if len(matches) == 1:
             stated[matches[0]["person"], line.kind].append(line)
         else:
-            named = f"{len(matches)} people" if matches else "nobody"
+            named = counted(len(matches), "person") if matches else "nobody"
             differences.append(f"line {line.number} of the statement names {named} of this study")
     recorded = {(row["person"], row["kind"]): row for row in entries(database, study)}
     with database.write() as connection:
