@@ -48,6 +48,7 @@ def test_its_evaluation_is_read(kept: Path) -> None:
     assert set(saved.rows["actor"].to_pylist()) == {"policy", "random"}
 
 
+@pytest.mark.slow
 def test_its_study_goes_on(kept: Path) -> None:
     async def story() -> None:
         async with toy_study.serving(kept / "study", episodes=2) as server:

@@ -88,6 +88,7 @@ TEXTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spoil", [_bomb, _digits, _not_text, _pipe, _device], ids=lambda function: function.__name__[1:]
 )

@@ -65,6 +65,7 @@ def test_every_folder_has_its_place_in_the_order() -> None:
     assert set(FOLDERS) == {name for names in ORDER for name in names} - {"errors", "intervals"}
 
 
+@pytest.mark.slow
 def test_imports_go_one_way_between_folders() -> None:
     wrong = []
     for path in MODULES:
@@ -101,6 +102,7 @@ def test_only_agents_and_what_stands_above_them_import_torch() -> None:
             assert "torch" not in {name.split(".")[0] for name in names}, name_of(path)
 
 
+@pytest.mark.slow
 def test_the_first_line_of_a_module_says_what_it_does() -> None:
     firsts = {name_of(path): first_line(path) for path in MODULES if path.stat().st_size}
     assert not {name: first for name, first in firsts.items() if not is_sentence(first)}

@@ -10,6 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from statistics import median
 
+import pytest
 from tutelage.tests.support.sources import MODULES, ROOT
 from tutelage.tests.test_layers import NAMES, dotted, imported
 
@@ -84,6 +85,7 @@ def test_mathematics_has_its_comments() -> None:
         assert 4 <= density <= 8, folder
 
 
+@pytest.mark.slow
 def test_the_ruler_is_printed() -> None:
     lengths, functions = [], []
     for path in MODULES:

@@ -75,6 +75,7 @@ def test_the_document_runs_from_top_to_bottom(tmp_path: Path) -> None:
     assert (tmp_path / "table.csv").is_file()
 
 
+@pytest.mark.slow
 def test_a_store_is_a_sequence_of_episodes(store: tt.Store) -> None:
     episodes = list(store)
     assert len(episodes) == len(store) == 24
@@ -95,6 +96,7 @@ def test_filters_add_up(store: tt.Store) -> None:
         store.filter("CartPole")
 
 
+@pytest.mark.slow
 def test_arrays_are_the_episodes_end_to_end(store: tt.Store) -> None:
     for episodes in (store.filter(), store.filter(success=True)):
         data = episodes.arrays()

@@ -82,6 +82,7 @@ def test_no_keeps_it_out_and_says_what_to_do(serve_study: Serve, browser: Browse
             at(page, "consent")
 
 
+@pytest.mark.slow
 def test_a_refusal_page_fits_and_says_what_to_do(tmp_path: Path, browser: Browser) -> None:
     with running(tmp_path, host="0.0.0.0", named="http://study.example.org") as (_, address):
         port = address.rpartition(":")[2]

@@ -173,6 +173,7 @@ def test_the_door_has_no_serious_finding_either(arrive: Open) -> None:
     looks_well(arrive())
 
 
+@pytest.mark.slow
 def test_people_are_found_sorted_and_filtered(board: Open, busy_study: Busy) -> None:
     page = board()
     rows = page.locator("#people tbody tr")
@@ -201,6 +202,7 @@ def test_people_are_found_sorted_and_filtered(board: Open, busy_study: Busy) -> 
     expect(bad).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_charts_are_read_by_eye_by_pointer_and_as_tables(board: Open, busy_study: Busy) -> None:
     page = board()
     drawing = page.locator("#pace svg")
@@ -218,6 +220,7 @@ def test_charts_are_read_by_eye_by_pointer_and_as_tables(board: Open, busy_study
     expect(page.locator("#person-name")).to_have_text(re.compile("^person-[0-9a-f]{12}$"))
 
 
+@pytest.mark.slow
 def test_an_episode_is_replayed_and_moved_through(board: Open, busy_study: Busy) -> None:
     page = board()
     open_person(page, busy_study.names[0])

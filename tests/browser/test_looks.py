@@ -112,6 +112,7 @@ def test_grids_are_crisp_and_motion_can_be_reduced(serve: Serve, open_page: Open
     assert page.evaluate("getComputedStyle(document.getElementById('picture')).imageRendering") == "pixelated"
 
 
+@pytest.mark.slow
 def test_the_recorder_speaks_chinese_too(serve: Serve, open_page: Open) -> None:
     page = open_page(serve(episodes=2), locale="zh-CN")
     assert page.locator("html").get_attribute("lang") == "zh"

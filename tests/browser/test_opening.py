@@ -98,6 +98,7 @@ def test_an_undo_tells_how_far_it_is_and_where_it_ended(
     press(page, "ArrowRight")
 
 
+@pytest.mark.slow
 def test_the_page_is_connected_when_the_picture_is_there_again(
     running: Running, open_page: Open, shut: Path, tmp_path: Path
 ) -> None:

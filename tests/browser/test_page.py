@@ -231,6 +231,7 @@ def test_buttons_on_the_screen_do_what_keys_do(serve: Serve, open_page: Open) ->
     phase(page, "choosing")
 
 
+@pytest.mark.slow
 def test_a_second_tab_takes_over_and_the_first_can_take_it_back(serve: Serve, open_page: Open) -> None:
     url = serve()
     page = open_page(url)

@@ -118,6 +118,7 @@ def _look_up(page: Page, address: str, token: str | None) -> None:
     looks_well(page)
 
 
+@pytest.mark.slow
 def test_who_declines_reads_what_is_kept(serve_study: Serve, join: Open) -> None:
     with serve_study(**STUDY) as (server, address):
         page = join(address)

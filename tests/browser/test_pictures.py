@@ -57,6 +57,7 @@ def test_tiles_are_drawn_pixel_for_pixel_whatever_is_in_a_cell_and_in_the_hand(p
     _compare(page, pairs[1::2])
 
 
+@pytest.mark.slow
 def test_tiles_of_levels_that_are_played_are_drawn_pixel_for_pixel(page: Page) -> None:
     for level in LEVELS:
         pairs = list(played(level, TILE, steps=60, every=10))

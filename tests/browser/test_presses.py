@@ -97,6 +97,7 @@ def test_a_study_asks_too_by_touch(
         expect(page.locator("#verdict")).to_have_text("Given up")
 
 
+@pytest.mark.slow
 def test_a_second_tab_pauses_what_runs_and_both_say_so(serve: Serve, open_page: Open) -> None:
     url = serve()
     page = open_page(url)

@@ -234,6 +234,7 @@ def test_a_test_seed_gives_no_second_try(serve: Serve, open_page: Open) -> None:
     phase(page, "playing")
 
 
+@pytest.mark.slow
 def test_the_wheel_scrolls_and_escape_gives_the_keyboard_back(serve: Serve, open_page: Open) -> None:
     page = open_page(serve())
     hand = Hand(page, "checklist")
@@ -287,6 +288,7 @@ def kill_the_pages() -> None:
     assert killed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", WIDTHS)
 def test_it_fits_and_is_legible(serve: Serve, open_page: Open, width: int) -> None:
     page = open_page(serve(), viewport={"width": width, "height": 800})

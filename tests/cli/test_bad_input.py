@@ -115,6 +115,7 @@ def test_an_unknown_task_is_answered_with_the_nearest(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verb", "right", "wrong", "wanted"),
     [

@@ -209,6 +209,7 @@ def test_a_key_under_two_names_is_refused() -> None:
         from_mapping({"ArrowLeft": 0, "Left": 1}, None, space)
 
 
+@pytest.mark.slow
 def test_bash_completes_verbs_flags_and_suites() -> None:
     program = Path(sys.executable).parent / "tutelage"
     script = f"""

@@ -97,6 +97,7 @@ def test_payments_are_listed_with_sums_and_written_down_by_hand(folder: Path) ->
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

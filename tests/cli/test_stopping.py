@@ -167,6 +167,7 @@ def ways() -> Iterator[Any]:
                 yield pytest.param(name, *way, marks=pytest.mark.soak)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "number", "group"), [*ways()])
 def test_a_verb_ends_at_the_first_signal(
     name: str, number: signal.Signals, group: bool, forge: Forge, place: Place, tmp_path: Path
@@ -190,6 +191,7 @@ def is_progress(line: str) -> bool:
     return re.search(r"^tutelage: [^;]*: .*\d s(,.*|$)", line) is not None and "stopped" not in line
 
 
+@pytest.mark.slow
 def test_what_was_played_is_kept_and_the_same_command_plays_the_rest(
     forge: Forge, place: Place, tmp_path: Path
 ) -> None:
@@ -209,6 +211,7 @@ def test_what_was_played_is_kept_and_the_same_command_plays_the_rest(
     assert len({(task, seed) for task, seed, _ in whole}) == len(whole) > 210
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_was_stopped(forge: Forge, place: Place, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = words_of(place, ["train", "TAUGHT", "-o", "OUT", *SMALL, *MANY_STEPS], out)

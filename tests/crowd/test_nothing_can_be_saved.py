@@ -88,6 +88,7 @@ STUDY = {"/join": 503, "/static/style.css": 200, "/admin": 200, "/healthz": 503,
 RECORDER = {"/": 503, "/static/style.css": 200}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["study", "recorder"])
 @pytest.mark.parametrize("knows", [True, False])
 def test_newcomers_at_a_full_disk_are_told_and_whoever_plays_goes_on(
@@ -133,6 +134,7 @@ def test_newcomers_at_a_full_disk_are_told_and_whoever_plays_goes_on(
     check(kind, folder, player)
 
 
+@pytest.mark.slow
 def test_newcomers_while_postgresql_is_stopped_are_told(
     nursery: Nursery, peer: str, postgres: PostgreSQL, tmp_path: Path
 ) -> None:
@@ -201,6 +203,7 @@ def test_sigterm_on_a_full_disk_ends_soon_and_says_what_is_not_saved(
     check_acknowledged(folder / "out" if kind == "study" else folder, [player])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["record", "serve"])
 def test_a_command_that_is_told_to_end_says_what_is_saved_and_has_succeeded(
     tmp_path: Path, verb: str

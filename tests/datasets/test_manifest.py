@@ -128,6 +128,7 @@ VERBS: dict[str, Callable[[Store], object]] = {
 HARMS = [remove, copy, rename, swap, double, flip, cut, lose_manifest, change_suite, swap_suite]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm.__name__)
 def test_every_verb_that_reads_a_store_names_what_is_wrong(
     harm: Callable[[Store], str], poles: Store

@@ -119,6 +119,7 @@ def test_a_driver_that_the_person_has_set_is_kept_and_its_black_picture_is_refus
     assert told["sdl"] == "dummy"
 
 
+@pytest.mark.slow
 def test_where_the_first_driver_draws_nothing_another_is_found_by_trying(tmp_path: Path, site: Path) -> None:
     chosen = {"SDL_VIDEODRIVER": "dummy", "TUTELAGE_DRIVERS": "SDL_VIDEODRIVER"}
     told = rehearsed("odd_worlds:odd/Dark-v0", cwd=tmp_path, site=site, **chosen)

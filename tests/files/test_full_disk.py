@@ -81,6 +81,7 @@ def test_training_that_fills_a_disk_can_be_resumed_to_the_same_weights(
             assert (run / weights).read_bytes() == (whole / weights).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_when_figures_are_written(store: Store, whole: Path, tmp_path: Path) -> None:
     config = replace(CONFIG, steps=30, save_every=5, evaluate_every=15)
     with small_disk(tmp_path / "disk", 10 * size_of(whole)) as disk:

@@ -222,6 +222,7 @@ def status(*arguments: object) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
+@pytest.mark.slow
 def test_a_crowd_plays_what_can_be_played_and_goes_on_where_it_stopped(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "poles.yaml").write_text(POLES)
     (folder / "switch").touch()

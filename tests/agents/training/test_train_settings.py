@@ -74,6 +74,7 @@ def test_a_setting_is_trained_with_or_refused_by_its_name(name: str) -> None:
         assert "\n" not in message
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     changed=st.dictionaries(

@@ -158,6 +158,7 @@ def test_two_that_take_from_each_other_get_through(server: Callable[..., Server]
     assert all(a.leases.holds(seat) != b.leases.holds(seat) for seat in seats)
 
 
+@pytest.mark.slow
 def test_a_server_is_dead_when_its_heart_stood_still(
     server: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:

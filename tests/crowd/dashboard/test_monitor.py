@@ -97,6 +97,7 @@ def beat(
         connection.execute(servers.insert(), row)
 
 
+@pytest.mark.slow
 def test_people_are_counted_by_stage_by_outcome_and_by_who_is_here(ledger: StudyDatabase) -> None:
     come(ledger, "ann")
     come(ledger, "ben", seen=time.time() - 3600)

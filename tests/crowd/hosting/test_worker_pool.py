@@ -293,6 +293,7 @@ def _same_picture(one: Picture | None, other: Picture | None) -> None:
         assert np.array_equal(first, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["system", "numpy", "python", "hash", "memory"])
 def test_what_does_not_play_the_same_again_is_not_proven(kind: str) -> None:
     task = f"fickle-{kind}"
@@ -321,6 +322,7 @@ def test_when_memory_runs_out_the_system_ends_the_environments_before_the_server
     run(story)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_leaves_no_process_behind_though_an_environment_hangs() -> None:
     program = "from tutelage.tests.crowd.hosting.test_worker_pool import hang; hang()"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as server:

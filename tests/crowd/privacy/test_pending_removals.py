@@ -94,6 +94,7 @@ def test_what_a_crash_prevented_is_done_at_the_next_start(tmp_path: Path) -> Non
         assert [len(journal.steps(one.episode)) for one in journal.episodes()] == [0]
 
 
+@pytest.mark.slow
 def test_what_was_open_when_somebody_left_just_before_a_crash_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

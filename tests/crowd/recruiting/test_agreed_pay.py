@@ -54,6 +54,7 @@ def test_a_rule_that_changes_midway_holds_for_those_who_agree_from_then_on(tmp_p
     run(story())
 
 
+@pytest.mark.slow
 def test_a_study_that_stops_to_pay_still_pays_those_who_agreed_before(tmp_path: Path) -> None:
     async def story() -> None:
         async with serving(tmp_path, **STUDY, pay=BEFORE) as server:

@@ -52,6 +52,7 @@ def assert_paid_once(ledger: StudyDatabase) -> None:
         assert (rows[0]["state"], rows[-1]["state"]) == ("owed", "paid")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", range(CALLS))
 @pytest.mark.parametrize("fault", ["before", "after", "hang", "busy"])
 def test_whichever_call_fails_all_is_done_once(
@@ -84,6 +85,7 @@ def test_when_everything_fails_most_of_the_time_a_bonus_is_still_paid_once(
     assert_paid_once(ledger)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True], ids=["unheard", "heard"])
 @pytest.mark.parametrize("call", range(CALLS))
 def test_a_server_killed_in_the_midst_of_any_call_pays_once(

@@ -58,6 +58,7 @@ def test_a_conversation_that_is_sent_again_changes_nothing(server: Server) -> No
     asyncio.run(story())
 
 
+@pytest.mark.slow
 def test_messages_in_any_order_lead_nobody_past_a_stage(server: Server) -> None:
     """What came too early is not remembered; the way is as long as for everybody, and can be gone."""
     player, other, sent = stranger(1), stranger(2), list[str]()

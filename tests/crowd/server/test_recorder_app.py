@@ -357,6 +357,7 @@ def test_a_folder_in_use_is_one_clear_line(suite: Suite, tmp_path: Path) -> None
         Recorder(Settings(suite, tmp_path))
 
 
+@pytest.mark.slow
 def test_recording_needs_no_torch_prints_its_address_and_ends_with_ctrl_c(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"

@@ -128,6 +128,7 @@ def test_writes_wait_for_a_database_that_is_gone_for_thirty_seconds(url: str, po
     gone(url, postgres, 30)
 
 
+@pytest.mark.slow
 def test_reads_wait_for_it_too(url: str, postgres: PostgreSQL) -> None:
     with Journal(url) as journal:
         journal.append("e", step(1)).result()

@@ -93,6 +93,7 @@ def test_a_write_that_is_rolled_back_leaves_the_seal(journal: Journal) -> None:
     assert ledger.person(person="ada") is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "number"),
     [
@@ -119,6 +120,7 @@ def test_the_sound_beginning_of_an_episode_is_used_and_the_rest_named(
     assert len(journal.steps("ada-2")) == STEPS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "column", ["seed = seed + 1", "demonstrator = 'eve'", "state = 'stored'", "kwargs = '{}'"]
 )
@@ -132,6 +134,7 @@ def test_a_damaged_episode_is_named_and_the_others_are_there(
     assert "episodes ada-1 is damaged" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

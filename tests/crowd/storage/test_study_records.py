@@ -37,6 +37,7 @@ async def finish(person: Walker, *ways: tuple[int, ...]) -> None:
         await person.send("next")
 
 
+@pytest.mark.slow
 def test_pay_is_shown_with_the_consent_as_it_grows_and_at_the_end(tmp_path: Path) -> None:
     async def story() -> None:
         async with serving(tmp_path, pay=PAY, practice=None, check=None) as server:
@@ -83,6 +84,7 @@ def test_two_of_two_solved_are_paid_the_whole_bonus_whoever_came_before(tmp_path
     run(story())
 
 
+@pytest.mark.slow
 def test_points_are_shown_where_they_are_paid(tmp_path: Path) -> None:
     pay = {"currency": "EUR", "base": 0, "bonus": {"by": "score", "each": 0.1, "at_most": 1}}
 

@@ -28,6 +28,7 @@ def leap(server: StudyServer, seconds: float) -> None:
     context.clock, context.steady = lambda: clock() + seconds, lambda: steady() + seconds
 
 
+@pytest.mark.slow
 def test_an_episode_whose_time_is_up_is_a_failure_and_said_so(tmp_path: Path) -> None:
     limits = {"episode_seconds": 2}
 

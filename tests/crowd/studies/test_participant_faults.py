@@ -115,6 +115,7 @@ def _check_withdrawal(folder: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_what_cannot_be_saved_is_said_not_to_be_and_is_not_shown(nursery: Nursery, tmp_path: Path) -> None:
     """The disk is full while somebody answers wrongly: the attempt does not count, here or after a crash."""
     folder = small_room.write(tmp_path / "study")
@@ -165,6 +166,7 @@ def test_a_script_that_joins_keeps_nobody_out_of_a_small_study(nursery: Nursery,
     assert honest.way["outcome"] == "completed"
 
 
+@pytest.mark.slow
 def test_of_many_who_agree_at_once_no_more_are_let_in_than_there_are_places(
     nursery: Nursery, tmp_path: Path
 ) -> None:

@@ -185,6 +185,7 @@ def test_practice_goes_on_until_it_is_solved_each_time_on_another_seed(tmp_path:
     run(story())
 
 
+@pytest.mark.slow
 def test_a_second_next_does_nothing(tmp_path: Path) -> None:
     async def story() -> None:
         async with serving(tmp_path, practice=None, check=None) as server:
@@ -216,6 +217,7 @@ def test_giving_up_is_a_failure_and_counts(tmp_path: Path) -> None:
     run(story())
 
 
+@pytest.mark.slow
 def test_rests_come_after_so_many_episodes(tmp_path: Path) -> None:
     async def story() -> None:
         breaks = {"every": 2, "text": "Stretch."}
@@ -232,6 +234,7 @@ def test_rests_come_after_so_many_episodes(tmp_path: Path) -> None:
     run(story())
 
 
+@pytest.mark.slow
 def test_a_baseline_is_on_test_seeds_and_tells_nobody_how_they_did(tmp_path: Path) -> None:
     async def story() -> None:
         options = {"mode": "baseline", "practice": None, "check": None, "episodes": 4, "tasks": None}
@@ -255,6 +258,7 @@ def test_a_baseline_is_on_test_seeds_and_tells_nobody_how_they_did(tmp_path: Pat
     run(story())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [True, False])
 def test_who_withdraws_decides_about_what_they_did(tmp_path: Path, keep: bool) -> None:
     async def story() -> None:

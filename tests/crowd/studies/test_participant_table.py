@@ -65,6 +65,7 @@ def test_every_row_applies_at_some_time() -> None:
     assert all(len(row.to) == 1 for row in TRANSITIONS if not row.do)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", Stage)
 def test_an_event_or_a_command_that_is_not_in_the_table_changes_nothing(tmp_path: Path, stage: Stage) -> None:
     async def story() -> None:

@@ -129,6 +129,7 @@ def test_nothing_is_left_when_every_quota_is_full(tmp_path: Path, ledger: StudyD
     assert take(one, "cleo").seed == 0
 
 
+@pytest.mark.slow
 def test_a_person_plays_all_tasks_evenly_and_people_begin_with_different_ones(
     tmp_path: Path, ledger: StudyDatabase
 ) -> None:

@@ -116,6 +116,7 @@ def test_order_and_distinctness_of_the_datas_own_values_survive(
     assert apart[held].all(), "expected different values to stay different"
 
 
+@pytest.mark.slow
 def test_an_infinity_and_a_sentinel_are_named_and_a_policy_learns_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

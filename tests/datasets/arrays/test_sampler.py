@@ -230,6 +230,7 @@ def test_an_episode_that_no_longer_replays_stops_the_loading(filled: Store, reco
         load_columns([filled])
 
 
+@pytest.mark.slow
 def test_workers_and_cache_give_the_same_columns(tmp_path: Path, demonstrate: Callable[..., Any]) -> None:
     suite = suite_from({"suite": "real", "tasks": [{"id": "red", "env": "BabyAI-GoToRedBallGrey-v0"}]})
     store = Store.create(tmp_path / "real", suite)

@@ -27,6 +27,7 @@ VERBS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", VERBS, ids=lambda words: words[0])
 def test_a_dry_run_changes_no_byte_and_undo_gives_everything_back(
     filled: Store, equal: Same, words: list[str]
@@ -63,6 +64,7 @@ def test_edits_are_undone_in_turn_and_what_came_since_stays(
         edit(filled, "undo", "--apply")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", VERBS, ids=lambda words: words[0])
 def test_what_was_undone_is_made_again_bit_for_bit(filled: Store, equal: Same, words: list[str]) -> None:
     first = episodes(filled)

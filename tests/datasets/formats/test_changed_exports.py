@@ -110,6 +110,7 @@ def test_any_changed_value_in_minaris_file_is_seen(
         shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "name", "group"),
     [

@@ -107,6 +107,7 @@ def test_another_store_at_the_same_place_does_not_reach_the_export(
     assert any("must be removed by hand" in left for left in done.left)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", FORMATS)
 def test_an_export_with_another_token_is_left_and_named(to: str, crowd: Store, tmp_path: Path) -> None:
     export_store(crowd, to, tmp_path / "out")
@@ -273,6 +274,7 @@ def killed_and_forgotten(to: str, poles: Store, work: Path, step: int, events: s
     return ended
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [2, 3, 4, 5, 6])
 def test_killed_while_folders_are_swapped_the_next_forget_finishes(
     step: int, poles: Store, tmp_path: Path, demonstrate: Callable[..., tuple[Trajectory, object]]
@@ -295,6 +297,7 @@ def test_killed_at_any_step_the_next_forget_finds_the_export_and_finishes(
     assert step > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", FORMATS)
 def test_an_export_that_was_killed_is_removed_by_the_next_forget(
     to: str, poles: Store, tmp_path: Path, demonstrate: Callable[..., tuple[Trajectory, object]]

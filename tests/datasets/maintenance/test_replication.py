@@ -81,6 +81,7 @@ def test_a_copy_that_was_cut_short_is_made_again(
     assert download(url, tmp_path / "again").part_hashes() == store.part_hashes()
 
 
+@pytest.mark.slow
 def test_copies_wait_while_the_bucket_is_away(s3: ThreadedMotoServer, store: Store, record: Recorder) -> None:
     _, port = s3.get_host_and_port()
     url = "s3://crowd/parts"

@@ -67,6 +67,7 @@ def test_later_processes_find_what_was_compiled(tmp_path: Path) -> None:
     assert [int(said(sys.executable, "-c", ask, cwd=tmp_path)) for _ in range(2)] == [0, 1]
 
 
+@pytest.mark.slow
 def test_what_was_compiled_for_types_that_have_moved_is_compiled_anew(tmp_path: Path) -> None:
     package = tmp_path / "package"
     package.mkdir()

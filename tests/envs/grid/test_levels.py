@@ -103,6 +103,7 @@ def theirs(name: str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PEERS)
 def test_worlds_are_spread_as_minigrids(name: str) -> None:
     mine, peer = ours(name), theirs(name)

@@ -44,6 +44,7 @@ def check(pairs: list[Pair], tile: int) -> None:
         assert np.array_equal(drawn(pair.data, tile), pair.seen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", [8, 32, 48])
 def test_whatever_can_stand_in_a_cell_is_drawn_the_same(tile: int) -> None:
     pairs = list(every_look(tile))

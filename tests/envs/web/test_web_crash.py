@@ -65,6 +65,7 @@ def nothing(env: WebEnv) -> None:
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [nothing, crash, hang, lambda env: kill(env.browser)])
 def test_the_episode_goes_on_as_if_nothing_had_been(mortal: Browser, fault: Callable[[WebEnv], None]) -> None:
     env = WebEnv(FORM, browser=mortal)
