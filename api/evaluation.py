@@ -122,6 +122,7 @@ def evaluate(
     greedy: bool = True,
     seed: int = 0,
     workers: int = 1,
+    device: str = "auto",
     progress: bool = False,
 ) -> EvaluationResult:
     """Let every actor play the same unseen seeds of every task that it can play.
@@ -131,6 +132,7 @@ def evaluate(
     `episodes` is the suite's own number if not given. `people` are stores of what people did on these
     seeds. With `out`, the evaluation is written there, for `tutelage report`; the same call goes on
     where it was stopped, unless objects of the program act. What is not `greedy` is drawn, with `seed`.
+    Runs and checkpoints compute on `device` (see `load_policy`).
     More than one of `workers` starts processes: call it under `if __name__ == "__main__":`, with actors
     that can be pickled. Raises TutelageError for two actors of one name, and where no actor can play a
     task.
@@ -140,7 +142,7 @@ def evaluate(
     from ..agents.evaluation.rows import failures_of
 
     chosen = load_suite(suite)
-    sources = [load_policy(source) if _is_run(source) else source for source in actors]
+    sources = [load_policy(source, device=device) if _is_run(source) else source for source in actors]
     policies = [source for source in sources if isinstance(source, TrainedPolicy)]
     playing = [_actor(source, greedy, seed, is_only=len(policies) == 1) for source in sources]
     with progress_bars() if progress else nullcontext(None) as report:

@@ -46,16 +46,18 @@ class Run:
         return load_policy(self.path)
 
 
-def load_policy(source: Run | str | Path) -> TrainedPolicy:
+def load_policy(source: Run | str | Path, *, device: str = "auto") -> TrainedPolicy:
     """Load the policy of a run (the one that it kept), or of a checkpoint's folder.
 
-    Every byte is checked. Raises TutelageError where it is missing, damaged or of another version.
+    It computes on `device`: auto (the accelerator if there is one), cpu, cuda, mps or xpu. Every byte is
+    checked. Raises TutelageError where it is missing, damaged or of another version, and for a device that
+    is not there.
     """
     from ..agents.evaluation.compare import checkpoint_of
     from ..agents.policy.checkpoint import load
 
     path = source.path if isinstance(source, Run) else Path(source)
-    return TrainedPolicy(load(checkpoint_of(path)), path)
+    return TrainedPolicy(load(checkpoint_of(path), device), path)
 
 
 class TrainedPolicy:

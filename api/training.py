@@ -19,6 +19,7 @@ def train(
     stores: StoreSource | Sequence[StoreSource],
     out: str | Path,
     *,
+    parent: Run | str | Path | None = None,
     resume: bool = False,
     progress: bool = False,
     workers: int = 1,
@@ -27,20 +28,25 @@ def train(
     """Train one policy on everything in the stores that was recorded on record seeds; return the run.
 
     Keywords are the fields of `TrainConfig` (`steps`, `size`, `learning_rate`, ...: `tutelage train --help`
-    lists them). Checkpoints are chosen on select seeds. The run is written to the folder `out`; `resume`
+    lists them). Weights start from those of `parent`, a run or checkpoint, if given; it keeps its tasks.
+    Checkpoints are chosen on select seeds. The run is written to the folder `out`; `resume`
     goes on where one that is there stopped. More than one of `workers` starts processes: call it under
     `if __name__ == "__main__":`. Raises TutelageError for a setting that is none or cannot work, and where
     there is nothing to learn from.
     """
+    from ..agents.evaluation.compare import checkpoint_of
     from ..agents.evaluation.training_run import train_run
+    from ..agents.policy.checkpoint import shape_of
     from ..agents.training.resuming import settings_for
 
     out = Path(out)
     expect_place(out, RUN)
     if not resume and any((out / name).exists() for name in ("state.safetensors", "kept")):
         raise TutelageError(f"expected no run in {out}, found one; pass resume=True or name another folder")
-    settings = settings_for(out, None, {"workers": workers, **config}, resume)
-    train_run(open_stores(stores), out, settings, resume=resume, progress=progress)
+    before = parent.path if isinstance(parent, Run) else None if parent is None else Path(parent)
+    shape = shape_of(checkpoint_of(before)) if before is not None else {}
+    settings = settings_for(out, None, {"workers": workers, **config}, resume, shape)
+    train_run(open_stores(stores), out, settings, parent=before, resume=resume, progress=progress)
     return Run(out)
 
 

@@ -287,7 +287,13 @@ def quality(
 @reads_files
 @with_flags
 def train(
-    folders: list[Path], out: Path, config: Path | None, resume: bool, as_json: bool, **flags: Any
+    folders: list[Path],
+    out: Path,
+    config: Path | None,
+    parent: Path | None,
+    resume: bool,
+    as_json: bool,
+    **flags: Any,
 ) -> None:
     """Train one policy on everything in the stores; flags override the YAML given with --config."""
     from ..agents.training.resuming import settings_for
@@ -296,7 +302,7 @@ def train(
     expect_place(out, RUN)
     stores = [_store(folder) for folder in folders]
     given = {name: value for name, value in flags.items() if value is not None}
-    settings = settings_for(out, config, given, resume)
+    settings = settings_for(out, config, given, resume, _shape_of(parent))
     if not resume and any((out / name).exists() for name in ("state.safetensors", "kept")):
         raise TutelageError(
             f"expected no run in {out}, found one; go on with --resume or name another folder"
@@ -324,6 +330,7 @@ def train(
         stores,
         out,
         settings,
+        parent=parent,
         resume=resume,
         progress=True,
         tell_weights=tell_weights,
@@ -336,6 +343,16 @@ def train(
     else:
         console.print(f"kept policy: {out / 'kept'}")
     _end_with(failures)
+
+
+def _shape_of(parent: Path | None) -> dict[str, int]:
+    """Return the size and window that a run takes from its parent."""
+    if parent is None:
+        return {}
+    from ..agents.evaluation.compare import checkpoint_of
+    from ..agents.policy.checkpoint import shape_of
+
+    return shape_of(checkpoint_of(parent))
 
 
 @app.command()
@@ -356,6 +373,9 @@ def evaluate(
     ] = None,
     sampled: Annotated[bool, typer.Option(help="Draw actions instead of taking the likeliest.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the tasks.")] = 1,
+    device: Annotated[
+        str, typer.Option(help="auto (an accelerator if there is one), cpu, cuda, mps or xpu.")
+    ] = "auto",
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -379,6 +399,7 @@ def evaluate(
             greedy=not sampled,
             seed=seed,
             workers=workers,
+            device=device,
             progress=bars,
         )
     _tell(measured.notes)

@@ -22,6 +22,13 @@ _FIXED: dict[str, tuple[Any, Any]] = {
         inspect.Parameter.empty,
     ),
     "config": (Annotated[Path | None, typer.Option(help="YAML with the same keys as the flags.")], None),
+    "parent": (
+        Annotated[
+            Path | None,
+            typer.Option("--from", help="Start from the weights of a run or checkpoint.", metavar="RUN"),
+        ],
+        None,
+    ),
     "resume": (Annotated[bool, typer.Option(help="Go on where the run in --out stopped.")], False),
     "as_json": (
         Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")],

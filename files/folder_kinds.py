@@ -14,7 +14,7 @@ _MARKS = {
     STUDY: ("secret.key", "admin.hash"),
     STORE: ("dataset.yaml", "manifest.json", "journal.sqlite", "journal.lock"),
     EVALUATION: ("evaluation.yaml", ".new", ".replaced"),
-    RUN: ("state.safetensors", "metrics.jsonl", "kept", "last/policy.yaml"),
+    RUN: ("state.safetensors", "metrics.jsonl", "kept", "last/policy.yaml", "parent/policy.yaml"),
     EXPORT: ("tutelage/*.json", "data/tutelage.json", "meta/tutelage.json", "*/data/tutelage.json"),
     DEMO: ("crowd/dataset.yaml", "crowd-quick/dataset.yaml", "crowd*-unfinished", "people/dataset.yaml"),
 }

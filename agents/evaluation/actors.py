@@ -194,6 +194,13 @@ class PolicyActor:
         self._memory: Any = None
         self._generator: Any = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # worker processes get a policy on the processor: they cannot all have an accelerator
+        state = dict(self.__dict__)
+        if getattr(getattr(self._policy, "device", None), "type", "cpu") != "cpu":
+            state["_policy"] = copy.deepcopy(self._policy).cpu()
+        return state
+
     def plays(self, task: Task) -> bool:
         return task.id in self._policy.tasks
 

@@ -72,14 +72,16 @@ def measure(
     greedy: bool = True,
     seed: int = 0,
     workers: int = 1,
+    device: str = "cpu",
     progress: ProgressCallback | None = None,
 ) -> EvaluationResult:
     """Evaluate all actors on the same seeds; writes `rows.parquet` and the store `episodes` to `out`.
 
     `policies` are checkpoints, or runs, of which the kept checkpoint is used. Rows of people are their
     demonstrations on these seeds. `actors` are names of ACTORS, of installed entry points, or
-    `package.module:Object` (see `own_actor`), whose modules must be trusted. Raises TutelageError for
-    invalid arguments.
+    `package.module:Object` (see `own_actor`), whose modules must be trusted. Policies compute on `device`
+    (see `devices.choose_device`); in worker processes on the processor. Raises TutelageError for invalid
+    arguments.
     """
     specs = [actor_spec(text) for text in actors]
     _check_seed(seed)  # before checkpoints are read
@@ -87,7 +89,7 @@ def measure(
         raise TutelageError("expected at least one policy to evaluate, got none")
     from ..policy.checkpoint import load
 
-    loaded = {path: load(checkpoint_of(path)) for path in policies}
+    loaded = {path: load(checkpoint_of(path), device) for path in policies}
     playing: list[Actor] = [
         PolicyActor(
             checkpoint.policy, name="policy" if len(loaded) == 1 else path.name, greedy=greedy, seed=seed

@@ -8,11 +8,17 @@ from pathlib import Path
 from ...datasets.quality.weights import DemonstratorWeight
 from ...datasets.store import Store
 from ...datasets.suite_union import union
+from ...errors import TutelageError
+from ...files.safe_tree import refuse_link
+from ..policy.checkpoint import LoadedPolicy, copy, load
 from ..training.behavior_cloning import train
 from ..training.config import TrainConfig
 from ..training.run_log import SelfImitationRound
 from ..training.self_imitation import self_imitate
-from .compare import select_success
+from .compare import checkpoint_of, select_success
+
+PARENT = "parent"
+"""The copy of the checkpoint that a run started from."""
 
 
 def train_run(
@@ -20,6 +26,7 @@ def train_run(
     out: Path,
     config: TrainConfig,
     *,
+    parent: Path | None = None,
     resume: bool = False,
     progress: bool = False,
     tell_weights: Callable[[list[DemonstratorWeight]], None] | None = None,
@@ -28,9 +35,10 @@ def train_run(
 ) -> Path:
     """Train one policy on the stores, keep the best on select seeds, and let it imitate its own successes.
 
-    `tell_weights` hears what each demonstrator's episodes weigh, `tell_round` what came of each round of
-    self-imitation, `tell_failure` of (task, reason) where an environment failed. Returns `out/kept`. Raises
-    what `behavior_cloning.train` and `self_imitation.self_imitate` raise.
+    Weights start from those of `parent`, a run or checkpoint, if given; a copy of it is kept in the run, from
+    which it is resumed. `tell_weights` hears what each demonstrator's episodes weigh, `tell_round` what came
+    of each round of self-imitation, `tell_failure` of (task, reason) where an environment failed. Returns
+    `out/kept`. Raises what `behavior_cloning.train` and `self_imitation.self_imitate` raise.
     """
 
     def note_failure(task: str, reason: str) -> None:
@@ -46,9 +54,43 @@ def train_run(
     evaluate = select_success(
         union(stores), episodes=config.select_episodes, workers=config.workers, tell=note_failure
     )
+    loaded = _parent(parent, out, config)
     has_rounds = (out / "kept").is_dir() and (out / "self-imitation").is_dir()
     if not (resume and config.self_imitation and has_rounds):
-        train(stores, out, config, evaluate=evaluate, resume=resume, progress=progress, tell=tell_weights)
+        train(
+            stores,
+            out,
+            config,
+            evaluate=evaluate,
+            resume=resume,
+            progress=progress,
+            tell=tell_weights,
+            parent=loaded,
+        )
     if config.self_imitation:
         self_imitate(stores, out, config, evaluate=evaluate, progress=progress, tell=note_round)
     return out / "kept"
+
+
+def _parent(source: Path | None, out: Path, config: TrainConfig) -> LoadedPolicy | None:
+    """Return the policy that a run starts from: `source`, which is copied into the run, else that copy."""
+    kept = out / PARENT
+    refuse_link(kept)
+    if source is not None:
+        source = checkpoint_of(source)
+        if not kept.is_dir():
+            load(source, config.device)  # what cannot be loaded is not copied
+            copy(source, kept)
+        elif load(source).seal != load(kept).seal:
+            raise TutelageError(
+                f"expected the parent that {out} was begun with, got another ({source}); resume without "
+                "--from, or train anew in another folder"
+            )
+    if not kept.is_dir():
+        if config.freeze != "nothing":
+            raise TutelageError(
+                f"expected --from RUN with --freeze {config.freeze}, got none: nothing is trained yet that "
+                "could be frozen"
+            )
+        return None
+    return load(kept, config.device)

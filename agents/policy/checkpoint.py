@@ -20,6 +20,7 @@ from ...files.atomic_files import disk_errors, write_whole
 from ...files.bounded_files import read_bytes
 from .bounded_tensors import parse_tensors
 from .checkpoint_checks import expect_description, rebuilt
+from .devices import choose_device
 from .policy import Policy
 
 VERSION = 1
@@ -52,7 +53,7 @@ def save(
             f"train with lower learning rates (--learning-rate, --table-learning-rate)"
         )
     # safetensors needs contiguous memory
-    weights = save_tensors({name: tensor.contiguous() for name, tensor in policy.state_dict().items()})
+    weights = save_tensors({name: tensor.cpu().contiguous() for name, tensor in policy.state_dict().items()})
     document = {
         "version": VERSION,
         "weights": hashlib.sha256(weights).hexdigest(),
@@ -80,17 +81,17 @@ def copy(source: Path, folder: Path) -> None:
         _write_card(folder, _UNKNOWN)
 
 
-def load(folder: str | Path) -> LoadedPolicy:
-    """Load a checkpoint after checking every byte of it.
+def load(folder: str | Path, device: str = "cpu") -> LoadedPolicy:
+    """Load a checkpoint onto a device (see `devices.choose_device`) after checking every byte of it.
 
     Raises TutelageError when it is missing, has another version, differs from its own SHA-256 sums, or is
-    no valid policy.
+    no valid policy, and for a device that is not there.
     """
-    folder = Path(folder)
+    folder, target = Path(folder), choose_device(device)
     document, weights = _read(folder)
     where = str(folder / DESCRIPTION)
     tensors, _ = parse_tensors(weights, str(folder / WEIGHTS))
-    policy = rebuilt(document, tensors, where)
+    policy = rebuilt(document, tensors, where).to(target)
     suite = suite_from(document["suite"], where)
     return LoadedPolicy(policy, suite, document["lineage"], document["seal"])
 
@@ -103,6 +104,16 @@ def trained_steps(folder: Path) -> int:
         raise _missing(folder, DESCRIPTION) from None
     expect_description(document, str(folder / DESCRIPTION))
     return int(document["lineage"].get("step", 0))
+
+
+def shape_of(folder: Path) -> dict[str, int]:
+    """Return a checkpoint's size and window without reading its weights."""
+    try:
+        document = read_sealed(folder / DESCRIPTION, VERSION, "checkpoint")
+    except FileNotFoundError:
+        raise _missing(folder, DESCRIPTION) from None
+    expect_description(document, str(folder / DESCRIPTION))
+    return {name: int(document["policy"][name]) for name in ("size", "window")}
 
 
 def kept_facts(folder: Path) -> dict[str, Any]:

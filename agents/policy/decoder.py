@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .action_parts import POINTING, SKIPPED, ActionPart, targets
 from .action_sampling import SamplingSettings, pick
+from .devices import to_device
 from .encoding import IOSpec
 from .fused_ops import normed_linear
 from .pointer import Pointer, TokenPool
@@ -60,7 +61,7 @@ class Decoder(nn.Module):
 
         `pools` are the tokens that can be pointed at, by kind of part.
         """
-        total = torch.zeros(len(x), dtype=torch.float32)
+        total = torch.zeros(len(x), dtype=torch.float32, device=x.device)
         for place, part in enumerate(interface.parts):
             column = actions[:, place]
             # None: the part is decided in every step, no indexing needed
@@ -71,7 +72,7 @@ class Decoder(nn.Module):
             elif not len(decided):
                 continue
             else:
-                rows = torch.from_numpy(decided)
+                rows = to_device(decided, x.device)
                 step_pools = {
                     kind: pool.of(decided) for kind, pool in (pools or {}).items() if kind == part.kind
                 }
@@ -112,7 +113,7 @@ class Decoder(nn.Module):
                 deciding = np.flatnonzero(np.isin(numbers[:, 0], part.verbs))
             if not len(deciding):
                 continue
-            rows = torch.from_numpy(deciding)
+            rows = to_device(deciding, x.device)
             inputs = x.index_select(0, rows)
             barred_options = (
                 [_barred_next(numbers[i, :place], barred[i]) for i in deciding.tolist()] if barred else None
@@ -154,7 +155,7 @@ class Decoder(nn.Module):
             pointer = self._pointer(index, position)
             return pointer.loss(x, pool, indices), pointer.chosen(pool, indices)
         logits = self._logits(x, part, self.offsets[index][position])
-        target = torch.from_numpy(targets(part, column)).to(x.device)
+        target = to_device(targets(part, column), x.device)
         # two-hot targets of bins; indices of a choice stay int64
         if target.is_floating_point():
             target = target.to(logits.dtype)
@@ -169,12 +170,12 @@ class Decoder(nn.Module):
         draw: SamplingSettings | None,
         legal: Tensor | None,
     ) -> tuple[np.ndarray, Tensor, Tensor]:
-        logits = self._logits(x, part, offset)
+        logits = self._logits(x, part, offset).cpu()  # choices are made, and drawn, by the processor
         if legal is not None:
             any_legal = legal.any(-1, keepdim=True)  # a mask without a legal option is ignored
             logits = logits.masked_fill(~legal & any_legal, -torch.inf)
         column = _numbers(logits, pick(logits, draw), part, draw is None)
-        target = torch.from_numpy(targets(part, column))
+        target = to_device(targets(part, column), x.device)
         option = self._chosen(target.to(x.dtype) if part.kind == "bins" else target, part, offset)
         return column, option, logits
 

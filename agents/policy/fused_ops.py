@@ -2,9 +2,9 @@
 
 At the widths used here a training step is limited by memory as much as by arithmetic: autograd writes every
 intermediate of norm, product, squared ReLU, product, dropout and sum to memory and reads it back, twice.
-Here rows pass through the whole chain in slices that stay in the processor's cache, and only what the
-backward pass needs is stored. Tests compare the gradients with numerical ones
-(tests/agents/policy/test_fused_ops.py).
+On a processor, rows pass through the whole chain in slices that stay in its cache, and only what the
+backward pass needs is stored. On an accelerator the chains are torch's own operations. Tests compare the
+gradients with numerical ones (tests/agents/policy/test_fused_ops.py).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import Function
 
@@ -27,6 +28,8 @@ def normalize_rms(x: Tensor) -> Tensor:
 
 def normed_linear(x: Tensor, weight: Tensor) -> Tensor:
     """Return `normalize_rms(x) @ weight.T`, `[N, d]` → `[N, outputs]`; bfloat16 under autocast."""
+    if x.device.type != "cpu":
+        return F.linear(normalize_rms(x), weight)
     out: Tensor = _NormedLinear.apply(x, weight)
     return out
 
@@ -36,12 +39,17 @@ def feed_forward(x: Tensor, up: Tensor, down: Tensor, dropout: float = 0.0) -> T
 
     Squared ReLU after So et al., "Primer" (2021).
     """
+    if x.device.type != "cpu":
+        update = F.linear(F.linear(normalize_rms(x), up).relu().square(), down)
+        return add_dropped(x, update, dropout)
     out: Tensor = _FeedForward.apply(x, up, down, dropout)
     return out
 
 
 def add_dropped(x: Tensor, y: Tensor, dropout: float) -> Tensor:
     """Return `x + drop(y)`: numbers of `y` become 0 with probability `dropout`; the others are scaled up."""
+    if x.device.type != "cpu":
+        return x + F.dropout(y, dropout).to(x.dtype)
     return (
         torch.addcmul(x, y.to(x.dtype), _dropout_mask(x, dropout).to(x.dtype), value=_dropout_scale(dropout))
         if dropout

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .action_sampling import SamplingSettings, pick
+from .devices import to_device
 from .fused_ops import normed_linear
 
 
@@ -26,7 +27,7 @@ class TokenPool:
         begins = np.cumsum(self.counts) - self.counts
         counts = self.counts[steps]
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        rows = torch.from_numpy(np.repeat(begins[steps], counts) + within)
+        rows = to_device(np.repeat(begins[steps], counts) + within, self.tokens.device)
         return TokenPool(self.tokens.index_select(0, rows), counts)
 
 
@@ -47,11 +48,11 @@ class Pointer(nn.Module):
         """Return the cross entropy `[S]` of pointing at `targets` `[S]`, indices among each step's tokens."""
         logits, counts = self._logits(x, pool)
         # log-sum-exp over segments of different lengths, without padding
-        segment = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
-        peak = torch.full((len(counts),), -torch.inf, dtype=logits.dtype)
+        segment = to_device(np.repeat(np.arange(len(counts)), counts), x.device)
+        peak = torch.full((len(counts),), -torch.inf, dtype=logits.dtype, device=x.device)
         peak = peak.scatter_reduce(0, segment, logits.detach(), "amax")
         mass = torch.zeros_like(peak).index_add(0, segment, (logits - peak[segment]).exp())
-        row = torch.from_numpy(np.cumsum(counts) - counts + self._option(targets))
+        row = to_device(np.cumsum(counts) - counts + self._option(targets), x.device)
         return mass.log() + peak - logits.index_select(0, row)
 
     def choose(
@@ -67,6 +68,7 @@ class Pointer(nn.Module):
         Indices below `least` `[S]` are excluded; so are those in `never` `[S]`, unless no others are left.
         """
         logits, counts = self._logits(x, pool)
+        logits = logits.cpu()  # choices are made, and drawn, by the processor
         # padded `[S, longest]`: `pick` takes a rectangle; missing options are -inf
         scores = torch.full((len(counts), int(counts.max())), -torch.inf, dtype=logits.dtype)
         step = np.repeat(np.arange(len(counts)), counts)
@@ -85,9 +87,9 @@ class Pointer(nn.Module):
     def chosen(self, pool: TokenPool, places: np.ndarray) -> Tensor:
         """Return the vectors `[S, d]` that the chosen tokens add to the decoder input; zeros for none."""
         begins = np.cumsum(pool.counts) - pool.counts
-        rows = pool.tokens.index_select(0, torch.from_numpy(begins + np.maximum(places, 0)))
+        rows = pool.tokens.index_select(0, to_device(begins + np.maximum(places, 0), pool.tokens.device))
         # "none" reads row 0 of its step and is multiplied by 0
-        is_token = torch.from_numpy(places >= 0).to(rows.dtype)[:, None]
+        is_token = to_device(places >= 0, rows.device).to(rows.dtype)[:, None]
         return normed_linear(rows, self.value.weight) * is_token
 
     def _option(self, places: np.ndarray) -> np.ndarray:
@@ -98,7 +100,7 @@ class Pointer(nn.Module):
         query = normed_linear(x, self.query.weight)
         scale = 2 * x.shape[1] ** -0.5  # twice the usual 1 / sqrt(d)
         keys = normed_linear(pool.tokens, self.key.weight)
-        steps = torch.from_numpy(np.repeat(np.arange(len(pool.counts)), pool.counts))
+        steps = to_device(np.repeat(np.arange(len(pool.counts)), pool.counts), x.device)
         scores = (query.index_select(0, steps) * keys).sum(-1) * scale
         if self.none is None:
             return scores.float(), pool.counts
@@ -106,4 +108,5 @@ class Pointer(nn.Module):
         begins = np.cumsum(pool.counts) - pool.counts
         # put each step's "none" in front of its own tokens
         order = np.insert(np.arange(len(keys)) + len(first), begins, np.arange(len(first)))
-        return torch.cat([first, scores]).index_select(0, torch.from_numpy(order)).float(), pool.counts + 1
+        options = torch.cat([first, scores]).index_select(0, to_device(order, x.device))
+        return options.float(), pool.counts + 1

@@ -19,6 +19,7 @@ from ...errors import TutelageError
 from ..training.config import MOST_LAYERS, MOST_WINDOW
 from .action_sampling import SamplingSettings
 from .decoder import Decoder
+from .devices import to_device
 from .encoding import Encoding, decode_actions, encode_actions
 from .fused_ops import normalize_rms
 from .interface_checks import expect_fits
@@ -111,8 +112,25 @@ class Policy(nn.Module):
         """Raise TutelageError unless an environment has the spaces that its task was trained with."""
         expect_fits(self.encoding.interface(environment.task.id), environment)
 
+    @property
+    def device(self) -> torch.device:
+        """The device of its weights."""
+        return self.tokens.summary.device
+
     def loss(self, batch: Mapping[str, WindowBatch]) -> tuple[Tensor, dict[str, float]]:
         """Return the weighted mean cross entropy a step, and the mean of each task."""
+        losses, weight, sizes = self.step_losses(batch)
+        weighted = losses * weight.to(self.device, non_blocking=True)
+        sums = torch.stack([part.sum() for part in weighted.detach().split(list(sizes.values()))]).tolist()
+        masses = [float(part.sum()) for part in weight.split(list(sizes.values()))]
+        metrics = {task: loss / max(mass, 1e-9) for task, loss, mass in zip(sizes, sums, masses, strict=True)}
+        return weighted.sum() / max(float(weight.sum()), 1e-9), metrics
+
+    def step_losses(self, batch: Mapping[str, WindowBatch]) -> tuple[Tensor, Tensor, dict[str, int]]:
+        """Return each step's cross entropy and its weight on the processor, `[S]`, and each task's steps.
+
+        Tasks come in the order of the returned mapping, not in that of the batch.
+        """
         # sort by interface: one decoder call for all tasks that share one
         index = {task: self.encoding.tasks[task][0] for task in batch}
         batch = {task: batch[task] for task in sorted(batch, key=index.__getitem__)}
@@ -141,12 +159,8 @@ class Policy(nn.Module):
                 self.decoder.loss(inputs, interface, interface_index, numbers, embedded.pools(tasks, tokens))
             )
             weights.append(is_encodable * np.concatenate([batch[task].weight for task in tasks]))
-        weight = torch.from_numpy(np.concatenate(weights)).to(losses[0].dtype)
-        weighted = torch.cat(losses) * weight
-        sizes = [len(examples.actions) for examples in batch.values()]
-        by_task = zip(batch, weighted.detach().split(sizes), weight.split(sizes), strict=True)
-        metrics = {task: float(loss.sum()) / max(float(mass.sum()), 1e-9) for task, loss, mass in by_task}
-        return weighted.sum() / max(float(weight.sum()), 1e-9), metrics
+        sizes = {task: len(examples.actions) for task, examples in batch.items()}
+        return torch.cat(losses), torch.from_numpy(np.concatenate(weights)).to(losses[0].dtype), sizes
 
     def summarize(self, observations: Mapping[str, Mapping[str, np.ndarray]]) -> Tensor:
         """Encode every step by itself: task id → leaves `[S, ...]` gives one summary a step, `[sum S, d]`."""
@@ -161,7 +175,7 @@ class Policy(nn.Module):
         """
         embedded = self.tokens(observations)
         # the summary is the first token of its sequence
-        first = torch.from_numpy(embedded.packing.starts)
+        first = to_device(embedded.packing.starts, self.device)
         tokens = embedded.tokens
         for block in self.encoder[:-1]:
             tokens = block(tokens, embedded.packing, embedded.positions)
@@ -176,20 +190,20 @@ class Policy(nn.Module):
         starts = np.cumsum(lengths) - lengths
         # rows in packed order: windows sorted by length
         gather = np.concatenate([np.arange(starts[i], starts[i] + lengths[i]) for i in order])
-        positions = torch.from_numpy(np.concatenate([np.arange(lengths[i]) for i in order]))
+        positions = to_device(np.concatenate([np.arange(lengths[i]) for i in order]), self.device)
         back = np.empty(len(gather), np.int64)
         back[gather] = np.arange(len(gather))
-        x = summaries.index_select(0, torch.from_numpy(gather))
+        x = summaries.index_select(0, to_device(gather, self.device))
         for block in self.memory:
             x = block(x, packing, positions, causal=True)
-        return normalize_rms(x.index_select(0, torch.from_numpy(back)))
+        return normalize_rms(x.index_select(0, to_device(back, self.device)))
 
     def start(self, task: str, count: int) -> KVCache:
         """Return the empty memory of `count` episodes of a task that start together."""
         self.encoding.interface(task)
         shape = (count, self.config.window, self.config.width)
-        dtype = self.tokens.summary.dtype
-        rings = [(torch.zeros(shape, dtype=dtype), torch.zeros(shape, dtype=dtype)) for _ in self.memory]
+        empty = self.tokens.summary.new_zeros(shape).detach()
+        rings = [(empty.clone(), empty.clone()) for _ in self.memory]
         return KVCache(task, rings, [RepeatGuard() for _ in range(count)])
 
     @torch.no_grad()
@@ -221,7 +235,7 @@ class Policy(nn.Module):
         if len(rows):
             observed = {path: np.asarray(leaf)[rows] for path, leaf in observations.items()}
             x, embedded, tokens = self.look({task: observed})
-            indices = torch.from_numpy(rows)
+            indices = to_device(rows, self.device)
             # time 0 overwrites slot 0 and attends to it alone: no past
             time = 0 if task in self.memoryless_tasks else memory.time
             for block, ring in zip(self.memory, memory.rings, strict=True):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .devices import to_device
 from .encoding import (
     GRID_VALUES,
     Encoding,
@@ -108,23 +109,26 @@ class ObservationEmbedding(nn.Module):
                 }
             positions += places
             base += count
+        device = self.summary.device
         # from pieces (grouped by kind) to sequences (grouped by step, sorted by length)
         step = np.concatenate([steps for _, steps in pieces])
         packing, order = pack(np.bincount(step, minlength=base))
         rank = np.empty(base, np.int64)
         rank[order] = np.arange(base)
         place = np.argsort(rank[step], kind="stable")  # stable: the summary stays the first token
-        rows = torch.cat([tokens for tokens, _ in pieces]).index_select(0, torch.from_numpy(place))
+        rows = torch.cat([tokens for tokens, _ in pieces]).index_select(0, to_device(place, device))
         # inverse permutation: unpacked row → packed row
         back = np.empty_like(place)
         back[place] = np.arange(len(place))
         return EmbeddedBatch(
             rows,
             packing,
-            torch.from_numpy(rank),
-            torch.from_numpy(np.concatenate(positions)[place]) if pointed else None,
+            to_device(rank, device),
+            to_device(np.concatenate(positions)[place], device) if pointed else None,
             {
-                task: {kind: (torch.from_numpy(back[rows]), counts) for kind, (rows, counts) in kinds.items()}
+                task: {
+                    kind: (to_device(back[rows], device), counts) for kind, (rows, counts) in kinds.items()
+                }
                 for task, kinds in pointed.items()
             },
         )
@@ -180,7 +184,7 @@ class ObservationEmbedding(nn.Module):
         steps = np.repeat(np.arange(len(texts)), lengths)
         within = np.arange(len(steps)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         # rows of each step's sentence in `words`, word by word
-        rows = torch.from_numpy(np.repeat(starts[inverse], lengths) + within)
+        rows = to_device(np.repeat(starts[inverse], lengths) + within, words.device)
         return words.index_select(0, rows), steps
 
 
@@ -200,9 +204,10 @@ class _GridEmbedding(nn.Module):
         # the ground is a dense vector, objects are sparse: their number varies by step
         ground, step, cell, things = ground_and_things(self.spec, values)
         yield self.ground(_to_tensor(self.ground.weight, ground)), np.arange(len(values))
-        rows = torch.from_numpy(things + self.shift)
+        device = self.ground.weight.device
+        rows = to_device(things + self.shift, device)
         # an object is the sum of its channel values and its cell
-        yield self.values(rows).sum(1) + self.places(torch.from_numpy(cell)), step
+        yield self.values(rows).sum(1) + self.places(to_device(cell, device)), step
 
 
 class _PatchEmbedding(nn.Module):
@@ -237,7 +242,7 @@ class _DiscreteEmbedding(nn.Module):
     def forward(self, values: np.ndarray) -> Iterator[Piece]:
         # values outside the fitted range share the nearest row
         numbers = np.clip(values.reshape(len(values), -1) - self.low, 0, self.sizes - 1) + self.begin
-        tokens = self.table(torch.from_numpy(numbers.astype(np.int64)))
+        tokens = self.table(to_device(numbers.astype(np.int64), self.table.weight.device))
         yield tokens.flatten(0, 1), np.repeat(np.arange(len(values)), len(self.sizes))
 
 
@@ -278,4 +283,4 @@ def _index_within_groups(counts: np.ndarray) -> np.ndarray:
 
 
 def _to_tensor(weight: Tensor, values: np.ndarray) -> Tensor:
-    return torch.from_numpy(values).to(weight.dtype)
+    return to_device(values, weight.device).to(weight.dtype)

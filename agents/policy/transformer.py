@@ -44,7 +44,7 @@ def rotate(x: Tensor, positions: Tensor, heads: int) -> Tensor:
     """
     half = x.shape[1] // heads // 2
     # frequencies from 1 to nearly 1/1000 a position, one for each pair of coordinates
-    rates = torch.exp(-math.log(1000.0) * torch.arange(half, dtype=x.dtype) / half)
+    rates = torch.exp(-math.log(1000.0) * torch.arange(half, dtype=x.dtype, device=x.device) / half)
     angles = positions[:, None].to(x.dtype) * rates
     cos, sin = angles.cos()[:, None, :], angles.sin()[:, None, :]
     first, second = x.view(len(x), heads, 2 * half).chunk(2, -1)
@@ -128,7 +128,7 @@ class TransformerBlock(nn.Module):
         keys, values = past
         window = keys.shape[1]
         q, k, v = normed_linear(x, self.qkv.weight).chunk(3, -1)
-        now = torch.full((len(x),), time)
+        now = torch.full((len(x),), time, device=x.device)
         keys[rows, time % window] = rotate(k, now, self.heads)
         values[rows, time % window] = v
         # slots in use: all of them once the ring is full

@@ -7,8 +7,9 @@ import zlib
 from functools import lru_cache
 
 import numpy as np
-import torch
 from torch import Tensor, nn
+
+from .devices import to_device
 
 BUCKETS = 4096
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -56,5 +57,8 @@ class WordEmbedding(nn.Module):
                 offsets.append(len(rows))
                 rows += buckets_of(word)
         # ragged bags: `offsets` are the first row of each word
-        tokens = self.grams(torch.tensor(rows), torch.tensor(offsets))
-        return tokens + self.places(torch.tensor(places)), counts
+        device = self.places.weight.device
+        indices, bags, positions = (
+            to_device(np.array(numbers, np.int64), device) for numbers in (rows, offsets, places)
+        )
+        return self.grams(indices, bags) + self.places(positions), counts

@@ -87,9 +87,9 @@ def train(
         weights = episode_weights(columns, config.weights, skilled)
         holdout = Holdout.of(columns, weights, config) if config.holdout else None
         sampler = make_sampler(columns, config, holdout.taught if holdout else weights, emphasis)
-        if parent is None:  # shares in a self-imitation round follow from `emphasis`, not from flags
+        if emphasis is None:  # shares in a self-imitation round follow from it, not from flags
             _expect_full_batches(sampler, config, len(columns))
-        run = begin(columns, config, parent.policy if parent else None, suite)
+        run = begin(columns, config, parent, suite)
         lineage = _lineage(stores, run.policy) | {"parent": parent.seal if parent else None}
         begun_with = {"settings": fixed(config), **lineage}
         if resume and _was_saved(out, before, notice):

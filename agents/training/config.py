@@ -87,7 +87,16 @@ class TrainConfig:
         description="A task's share of a batch grows with its steps to this power.",
     )
     dtype: Literal["float32", "bfloat16", "auto"] = Field(
-        default="float32", description="float32, bfloat16, or auto: bfloat16 where the processor has it."
+        default="float32", description="float32, bfloat16, or auto: bfloat16 where the device has it."
+    )
+    device: Literal["auto", "cpu", "cuda", "mps", "xpu"] = Field(
+        default="auto",
+        description="cpu, cuda, mps, xpu, or auto: an accelerator if there is one.",
+        json_schema_extra=_FREE,
+    )
+    freeze: Literal["nothing", "tokens", "encoder", "all-but-head"] = Field(
+        default="nothing",
+        description="Weights of --from that are not trained: nothing, tokens, encoder or all-but-head.",
     )
     threads: int = Field(
         default=0,
@@ -159,8 +168,9 @@ class TrainConfig:
     @field_validator("self_imitation")
     @classmethod
     def _check_rounds(cls, rounds: int, info: ValidationInfo) -> int:
-        if rounds and info.data.get("holdout"):
-            raise ValueError("expected 0 with holdout")
+        for name, unset in (("holdout", 0), ("freeze", "nothing")):
+            if rounds and info.data.get(name, unset) != unset:
+                raise ValueError(f"expected 0 with {name}")
         return rounds
 
     @field_validator("self_imitation_episodes")

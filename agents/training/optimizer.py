@@ -43,7 +43,7 @@ class Optimizer:
     """
 
     def __init__(self, policy: nn.Module, learning_rate: float, table_rate: float, decay: float) -> None:
-        named = dict(policy.named_parameters())
+        named = {name: weight for name, weight in policy.named_parameters() if weight.requires_grad}
         self.learning_rate, self.table_rate, self.decay = learning_rate, table_rate, decay
         self._matrices = {name: weight for name, weight in named.items() if _is_matrix(name, weight)}
         self._tables = {name: weight for name, weight in named.items() if name not in self._matrices}
@@ -51,7 +51,7 @@ class Optimizer:
         tables = list(self._tables.values())
         self._adam = torch.optim.AdamW(tables, table_rate, BETAS, EPSILON, weight_decay=0.0, fused=True)
         for name, weight in self._tables.items():
-            moments = {"step": torch.zeros(()), "exp_avg_sq": torch.zeros_like(weight)}
+            moments = {"step": torch.zeros((), device=weight.device), "exp_avg_sq": torch.zeros_like(weight)}
             self._adam.state[weight] = moments | {"exp_avg": self.state[f"{name}.momentum"]}
             self.state |= {f"{name}.square": moments["exp_avg_sq"], f"{name}.count": moments["step"]}
 

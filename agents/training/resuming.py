@@ -19,13 +19,19 @@ SELF_IMITATION_SETTINGS = ("steps", "self_imitation_episodes", "self_imitation_s
 """Settings that are free until self-imitation starts, and fixed afterwards."""
 
 
-def settings_for(out: Path, path: Path | None, overrides: Mapping[str, Any], resume: bool) -> TrainConfig:
+def settings_for(
+    out: Path,
+    path: Path | None,
+    overrides: Mapping[str, Any],
+    resume: bool,
+    defaults: Mapping[str, Any] | None = None,
+) -> TrainConfig:
     """Combine the settings of a run: `overrides` first, then a file's, then those the run started with.
 
-    A resumed run keeps every setting that is not given again. Raises TutelageError for an unknown or invalid
-    setting.
+    A resumed run keeps every setting that is not given again; a new one takes the rest from `defaults`.
+    Raises TutelageError for an unknown or invalid setting.
     """
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = dict(defaults or {})
     if resume and (out / CONFIG).is_file():
         settings |= asdict(TrainConfig.load(out / CONFIG))
     if path is not None:
@@ -38,8 +44,9 @@ def fixed(config: TrainConfig, also: Iterable[str] = ()) -> dict[str, Any]:
     """Return the settings that affect the weights, and those named in `also`."""
     free = free_settings() - set(also)
     settings = {name: value for name, value in asdict(config).items() if name not in free}
-    if not config.holdout:  # runs of before have no such setting
-        del settings["holdout"]
+    for name, unset in (("holdout", 0), ("freeze", "nothing")):  # runs of before have no such settings
+        if settings[name] == unset:
+            del settings[name]
     return settings
 
 

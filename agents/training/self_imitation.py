@@ -93,7 +93,7 @@ def self_imitate(
         refuse_link(out / name)
     store = Store.create(out / "self-imitation", suite)
     rounds = read_rounds(out)
-    best = load(out / "kept")
+    best = load(out / "kept", config.device)
     score = _mean(best)
     for number in range(len(rounds) + 1, config.self_imitation + 1):
         folder = out / f"self-imitation-{number}"
@@ -119,7 +119,8 @@ def self_imitate(
                     progress=progress,
                     parent=best,
                     emphasis=emphasis,
-                )
+                ),
+                config.device,
             )
         rounds.append(SelfImitationRound(number, tried, stored, trained.lineage.get("select", {}), failed))
         if _mean(trained) > score:

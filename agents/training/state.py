@@ -35,10 +35,12 @@ def save_state(
     `facts` are plain data such as the step. The file contains the SHA-256 of all its bytes.
     """
     tensors: dict[str, Tensor] = {
-        f"optimizer.{name}": tensor.contiguous() for name, tensor in optimizer.state.items()
+        f"optimizer.{name}": tensor.cpu().contiguous() for name, tensor in optimizer.state.items()
     }
     for prefix, module in (("policy", policy), ("average", average)):
-        tensors |= {f"{prefix}.{name}": tensor.contiguous() for name, tensor in module.state_dict().items()}
+        tensors |= {
+            f"{prefix}.{name}": tensor.cpu().contiguous() for name, tensor in module.state_dict().items()
+        }
     # a single entry: the order of several is not fixed, and equal states must give equal files
     about = exact_json({"version": VERSION, "sha256": _OPEN, "facts": facts})
     data = save_tensors(tensors, {"state": about})

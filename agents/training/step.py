@@ -17,7 +17,10 @@ from ...datasets.arrays.sampler import Sampler, TaskArrays, WindowBatch
 from ...datasets.quality.weights import episode_weights
 from ...envs.task import Task
 from ...errors import TutelageError
+from ..policy.checkpoint import LoadedPolicy
+from ..policy.devices import choose_device, free_bytes
 from ..policy.encoding import Encoding
+from ..policy.fine_tuning import extended, freeze, grown
 from ..policy.policy import Policy, PolicyConfig
 from .config import TrainConfig
 from .optimizer import Optimizer
@@ -61,28 +64,26 @@ class TrainState:
 def begin(
     columns: Mapping[str, TaskArrays],
     config: TrainConfig,
-    parent: Policy | None = None,
+    parent: LoadedPolicy | None = None,
     extra_tasks: Iterable[Task] = (),
 ) -> TrainState:
     """Fit the encoding to the data, and create the policy, its average and its optimizer.
 
-    `extra_tasks` are tasks without data (see `Encoding.fit`). A `parent` gives its encoding and its weights.
-    Raises TutelageError when it has another size or lacks a task, or when memory does not suffice.
+    `extra_tasks` are tasks without data (see `Encoding.fit`). A `parent` gives its weights and its encoding,
+    to which tasks that it lacks are added. Raises TutelageError when it has another size or window, or when
+    memory does not suffice.
     """
-    _expect_memory(config)
+    device = choose_device(config.device)
+    _expect_memory(config, device)
     torch.manual_seed(config.seed)
-    encoding = Encoding.fit(columns, extra_tasks) if parent is None else parent.encoding
-    policy = Policy(
-        PolicyConfig(config.size, config.window, config.dropout, config.history_dropout), encoding
-    )
-    if parent is not None:
-        if parent.config.size != config.size:
-            raise TutelageError(
-                f"expected a parent of size {config.size}, got one of {parent.config.size}; use --size"
-            )
-        for task in columns:
-            encoding.interface(task)
-        policy.load_state_dict(parent.state_dict())
+    shape = PolicyConfig(config.size, config.window, config.dropout, config.history_dropout)
+    if parent is None:
+        policy = Policy(shape, Encoding.fit(columns, extra_tasks))
+    else:
+        encoding = extended(parent.policy.encoding, parent.suite, columns, extra_tasks)
+        policy = grown(parent.policy, shape, encoding)
+        freeze(policy, parent.policy, config.freeze)
+    policy.to(device)
     average = copy.deepcopy(policy).eval()
     optimizer = Optimizer(policy, config.learning_rate, config.table_learning_rate, config.weight_decay)
     return TrainState(policy, average, optimizer)
@@ -119,7 +120,8 @@ def training_step(
     )
     run.policy.train()
     with signals.let_in():  # no saved state changes here, so a stop may interrupt
-        with torch.autocast("cpu", torch.bfloat16, enabled=_uses_bfloat16(config)):
+        device = run.policy.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=_uses_bfloat16(config, device)):
             loss, metrics = run.policy.loss(batch)
         run.policy.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -142,23 +144,28 @@ def schedule(step: int, config: TrainConfig) -> float:
     return rise * min(1.0, (config.steps - step) / (config.steps * config.cooldown))
 
 
-def _expect_memory(config: TrainConfig) -> None:
-    """Raise TutelageError for a policy whose blocks alone need more memory in training than available.
+def _expect_memory(config: TrainConfig, device: torch.device) -> None:
+    """Raise TutelageError for a policy whose blocks alone need more memory in training than its device has.
 
     A block has 12 width² weights of 4 bytes, stored five times: policy, average, gradient, two moments.
     """
     shape = PolicyConfig(config.size, config.window)
     needed = 4 * 5 * 12 * shape.width**2 * (shape.size + shape.memory_layers)
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else needed
+    available, owner = free_bytes(device), f"device {device.type}"
+    if available is None:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else needed
+        available, owner = total, "this machine"
     if needed > available:
         raise TutelageError(
-            f"expected a policy that fits the memory of this machine ({available / 1e9:.0f} GB), got size "
+            f"expected a policy that fits the memory of {owner} ({available / 1e9:.0f} GB), got size "
             f"{config.size}, which needs {needed / 1e9:,.0f} GB to be trained; lower --size"
         )
 
 
-def _uses_bfloat16(config: TrainConfig) -> bool:
-    if config.dtype == "auto":
+def _uses_bfloat16(config: TrainConfig, device: torch.device) -> bool:
+    if config.dtype == "auto" and device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if config.dtype == "auto" and device.type == "cpu":
         return bool(
             torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.cpu._is_avx512_bf16_supported()
         )

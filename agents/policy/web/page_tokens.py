@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..devices import to_device
 from ..word_embedding import BUCKETS
 from .page_features import (
     AMOUNTS,
@@ -64,8 +65,8 @@ class PageEmbedding(nn.Module):
             + _bag_means(self.attributes, [step.attributes for step in steps])
             + _bag_means(self.beside, [step.beside for step in steps])
         )
-        amounts = torch.from_numpy(np.concatenate([step.amounts for step in steps])).to(content.dtype)
-        content = content + self.amounts(amounts)
+        amounts = to_device(np.concatenate([step.amounts for step in steps]), content.device)
+        content = content + self.amounts(amounts.to(content.dtype))
         # one step of message passing: parent and group contribute what they are by themselves
         elements = content + self.inside(_parent_content(content, [step.parents for step in steps]))
         elements = elements + self.among(_group_means(content, steps))
@@ -89,7 +90,7 @@ def _bag_means(table: nn.EmbeddingBag, bags: Sequence[IndexBags], shift: np.ndar
     rows, begins = _concatenated(bags)
     if shift is not None:
         rows = (rows + shift[np.concatenate([bag.names for bag in bags])]) % BUCKETS
-    mean: Tensor = table(torch.from_numpy(rows), torch.from_numpy(begins))
+    mean: Tensor = table(*(to_device(indices, table.weight.device) for indices in (rows, begins)))
     return mean
 
 
@@ -97,7 +98,8 @@ def _summed_rows(table: nn.Embedding, sizes: Sequence[int], columns: np.ndarray)
     """Return the sum `[M, d]` of one table row for each integer of `columns` `[M, len(sizes)]`."""
     # each integer has its own block of rows
     shift = np.cumsum(sizes) - sizes
-    total: Tensor = table(torch.from_numpy(columns.astype(np.int64) + shift)).sum(1)
+    rows = to_device(columns.astype(np.int64) + shift, table.weight.device)
+    total: Tensor = table(rows).sum(1)
     return total
 
 
@@ -112,8 +114,8 @@ def _parent_content(content: Tensor, parents: Sequence[np.ndarray]) -> Tensor:
             for step_parents, start in zip(parents, base, strict=True)
         ]
     )
-    has_parent = torch.from_numpy(rows >= 0).to(content.dtype)[:, None]
-    return content.index_select(0, torch.from_numpy(np.maximum(rows, 0))) * has_parent
+    has_parent = to_device(rows >= 0, content.device).to(content.dtype)[:, None]
+    return content.index_select(0, to_device(np.maximum(rows, 0), content.device)) * has_parent
 
 
 def _group_means(content: Tensor, steps: Sequence[PageFeatures]) -> Tensor:
@@ -123,7 +125,8 @@ def _group_means(content: Tensor, steps: Sequence[PageFeatures]) -> Tensor:
     elements = np.array([len(step.parents) for step in steps])
     # element indices are those of a step: make them those of the batch
     rows += np.repeat(np.cumsum(elements) - elements, [len(bag.rows) for bag in bags])
-    return F.embedding_bag(torch.from_numpy(rows), content, torch.from_numpy(begins), mode="mean")
+    indices, offsets = (to_device(array, content.device) for array in (rows, begins))
+    return F.embedding_bag(indices, content, offsets, mode="mean")
 
 
 def _concatenated(bags: Sequence[IndexBags]) -> tuple[np.ndarray, np.ndarray]:

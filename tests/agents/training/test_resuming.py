@@ -25,6 +25,7 @@ CONFIG = TrainConfig(
 )
 FREE: dict[str, Any] = {
     "threads": 2,
+    "device": "cpu",
     "workers": 2,
     "evaluate_every": 7,
     "select_episodes": 3,
@@ -49,6 +50,7 @@ FIXED: dict[str, Any] = {
     "balance": 1.0,
     "dtype": "bfloat16",
     "holdout": 0.5,
+    "freeze": "tokens",
     "seed": 1,
 }
 
@@ -80,6 +82,7 @@ def test_every_setting_is_free_or_fixed() -> None:
     assert {*FREE, *FIXED, "steps"} == set(TrainConfig.__dataclass_fields__)
 
 
+@pytest.mark.slow
 def test_what_changes_no_weight_may_be_another(store: Store, tmp_path: Path) -> None:
     stop_at(4, store, tmp_path / "run", CONFIG)
     now = replace(CONFIG, **{name: value for name, value in FREE.items() if name != "threads"})
@@ -125,6 +128,7 @@ def test_more_steps_before_the_rate_falls_are_the_run_that_asked_for_them_at_onc
     ]
 
 
+@pytest.mark.slow
 def test_a_run_that_has_ended_may_be_asked_for_more_and_not_for_less(store: Store, tmp_path: Path) -> None:
     train([store], tmp_path, CONFIG)
     told: list[str] = []
