@@ -95,13 +95,14 @@ def _interface_for(encoding: Encoding, suite: Suite, task: Task) -> int | None:
         return None
     environments = {known.id: known.env for known in suite}
     former = encoding.tasks[task.id][0] if task.id in encoding.tasks else None
+    is_elsewhere = environments.get(task.id, task.env) != task.env
     with closing(environment):
         is_named = all(leaf.path for leaf in leaves(environment.observation_space))
         # the one that the task had comes first
         for index, interface in sorted(enumerate(encoding.interfaces), key=lambda pair: pair[0] != former):
             fitted = {environments.get(name) for name, (at, _) in encoding.tasks.items() if at == index}
             # numbers without a name mean the same in the same environment only
-            means_the_same = is_named or index == former or task.env in fitted
+            means_the_same = is_named or task.env in fitted or (index == former and not is_elsewhere)
             if means_the_same and _has_same_ranges(interface, environment):
                 with contextlib.suppress(TutelageError):
                     expect_fits(interface, environment)

@@ -121,9 +121,10 @@ class Policy(nn.Module):
         """Return the weighted mean cross entropy a step, and the mean of each task."""
         losses, weight, sizes = self.step_losses(batch)
         weighted = losses * weight.to(self.device, non_blocking=True)
-        sums = torch.stack([part.sum() for part in weighted.detach().split(list(sizes.values()))]).tolist()
-        masses = [float(part.sum()) for part in weight.split(list(sizes.values()))]
-        metrics = {task: loss / max(mass, 1e-9) for task, loss, mass in zip(sizes, sums, masses, strict=True)}
+        counts = list(sizes.values())
+        sums = torch.stack([part.sum() for part in weighted.detach().split(counts)]).cpu().tolist()
+        masses = [max(float(part.sum()), 1e-9) for part in weight.split(counts)]
+        metrics = {task: total / mass for task, total, mass in zip(sizes, sums, masses, strict=True)}
         return weighted.sum() / max(float(weight.sum()), 1e-9), metrics
 
     def step_losses(self, batch: Mapping[str, WindowBatch]) -> tuple[Tensor, Tensor, dict[str, int]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import os
 import socket
@@ -109,15 +108,16 @@ def expect_steps(run: Path, written: SealedLines, step: int) -> None:
 class _EventFile:
     """TensorBoard event file, written in this thread so that disk errors are raised to the caller."""
 
-    _numbers = itertools.count()
-
     def __init__(self, folder: Path, step: int) -> None:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(self._numbers)}"
-        self._file = (folder / f"events.out.tfevents.{name}").open("wb")
+        # files are read in the order of their names: each begins with a second that no other has
+        seconds = [int(path.name.split(".")[3]) for path in folder.glob("events.out.tfevents.[0-9]*.*")]
+        second = max([int(time.time()), *(taken + 1 for taken in seconds)])
+        name = f"events.out.tfevents.{second:010d}.{socket.gethostname()}.{os.getpid()}.0"
+        self._file = (folder / name).open("wb")
         self._records = RecordWriter(self._file)
         self._add(Event(wall_time=time.time(), file_version="brain.Event:2"))
         if step:  # TensorBoard then hides figures of later steps from before a stop

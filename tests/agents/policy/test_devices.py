@@ -13,8 +13,8 @@ from tutelage.agents.policy.policy import Policy, PolicyConfig
 from tutelage.agents.training.optimizer import Optimizer
 from tutelage.datasets.arrays.sampler import Sampler, TaskArrays, WindowBatch
 from tutelage.errors import TutelageError
-from tutelage.tests.agents.policy.test_policy import WORLDS, awake, columns_of
 from tutelage.tests.support.toy_device import ToyTensor, toy_device
+from tutelage.tests.support.toy_policy import WORLDS, awake, columns_of
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from tutelage.agents.training.optimizer import Optimizer
 from tutelage.datasets.arrays.sampler import Sampler, TaskArrays
 from tutelage.envs.suite import Suite, suite_from
 from tutelage.errors import TutelageError
-from tutelage.tests.agents.policy.test_policy import WORLDS, awake, columns_of
+from tutelage.tests.support.toy_policy import WORLDS, awake, columns_of
 
 CONFIG = PolicyConfig(size=2, window=8)
 KNOWN, NEW = ("grid", "vector"), ("number", "picture")

@@ -87,3 +87,12 @@ def test_a_line_without_a_step_is_named(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text(json.dumps({"loss": 0.5}) + "\n")
     with pytest.raises(TutelageError, match="line 1"):
         read_log(tmp_path)
+
+
+def test_files_of_one_second_are_read_in_the_order_they_were_begun(run: Path) -> None:
+    for step in range(40, 170, 10):  # begun anew more often than a number has digits
+        log = MetricsLog(run, step, fail)
+        log.write(step + 10, {"loss": 1.0})
+        log.close()
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    assert [scalar.step for scalar in events.Scalars("loss")] == list(range(10, 180, 10))
