@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from ..errors import TutelageError, closest
 
 EXTRAS = {
+    "jinja2": "crowd",
     "pygame": "crowd",
     "sqlalchemy": "crowd",
     "starlette": "crowd",
@@ -18,6 +19,7 @@ EXTRAS = {
     "safetensors": "train",
     "tensorboard": "train",
     "matplotlib": "train",
+    "markupsafe": "train",
     "minigrid": "babyai",
     "Box2D": "box2d",
     "minari": "minari",
