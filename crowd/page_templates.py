@@ -1,11 +1,10 @@
-"""HTML pages: a template of `static` with its language and texts filled in."""
+"""HTML pages: a Jinja2 template of `templates` with its language and texts filled in."""
 
 from __future__ import annotations
 
-import html
-from functools import lru_cache
 from pathlib import Path
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse
 
@@ -14,24 +13,34 @@ from .translations import ENGLISH, Translations, best_language, language_names, 
 
 STATIC = Path(__file__).parent / "static"
 _FRESH = {"Cache-Control": "no-store"}
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    auto_reload=False,
+)
+_ENVIRONMENT.policies["json.dumps_function"] = json_text
+_ENVIRONMENT.policies["json.dumps_kwargs"] = {"is_ascii": False}
 
 
 def page(name: str, texts: Translations, title: str, status: int = 200, **values: str) -> HTMLResponse:
-    """Fill in a page: `{{language}}`, `{{title}}`, `{{texts}}` (as JSON), and its other placeholders."""
-    # a script element ends at the first "</", whatever its type
-    texts_json = json_text({"language": texts.code, "page": texts.page}, is_ascii=False).replace(
-        "<", "\\u003c"
-    )
-    placeholders = {
-        "language": texts.code,
-        "title": title,
-        "needs-script": texts.say("needs-script"),
+    """Render a page with its `language`, `title` and `texts` (for `|tojson`), and its other placeholders."""
+    return _rendered(
+        name,
+        status,
+        language=texts.code,
+        title=title,
+        texts={"language": texts.code, "page": texts.page},
+        needs_script=texts.say("needs-script"),
         **values,
-    }
-    text = _read(name).replace("{{texts}}", texts_json)
-    for key, value in placeholders.items():
-        text = text.replace("{{" + key + "}}", html.escape(value))
-    return HTMLResponse(text, status, headers=_FRESH)
+    )
+
+
+def english_page(name: str) -> HTMLResponse:
+    """Render a page for researchers, which exists in English only."""
+    return _rendered(name, 200)
 
 
 def language(request: HTTPConnection) -> str:
@@ -57,6 +66,6 @@ def refusal_page(request: HTTPConnection, reason: str, status: int, **values: st
     )
 
 
-@lru_cache(maxsize=8)
-def _read(name: str) -> str:
-    return (STATIC / name).read_text("utf-8")
+def _rendered(name: str, status: int, **values: object) -> HTMLResponse:
+    text = _ENVIRONMENT.get_template(name).render(values)
+    return HTMLResponse(text, status, headers=_FRESH)

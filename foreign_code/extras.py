@@ -10,6 +10,7 @@ from ..errors import TutelageError, closest
 
 EXTRAS = {
     "itsdangerous": "crowd",
+    "jinja2": "crowd",
     "pygame": "crowd",
     "sqlalchemy": "crowd",
     "starlette": "crowd",
@@ -19,6 +20,7 @@ EXTRAS = {
     "safetensors": "train",
     "tensorboard": "train",
     "matplotlib": "train",
+    "markupsafe": "train",
     "minigrid": "babyai",
     "Box2D": "box2d",
     "minari": "minari",

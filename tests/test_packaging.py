@@ -83,8 +83,8 @@ def test_the_wheel_holds_the_code_and_the_data_and_nothing_else(wheel: Path) -> 
     )
     assert inside == {f"tutelage/{name}" for name in expected}
     assert any(name.startswith("tutelage/envs/suites/") and name.endswith(".yaml") for name in inside)
-    assert "tutelage/crowd/static/index.html" in inside
-    assert "tutelage/agents/evaluation/report/static/report.html" in inside
+    assert "tutelage/crowd/templates/index.html" in inside
+    assert "tutelage/agents/evaluation/report/templates/report.html" in inside
     assert not any(name.split("/")[1] in OUTSIDE for name in inside)
 
 

@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -30,7 +30,7 @@ from ...errors import TutelageError
 from ...files.bounded_files import real_path
 from ..dashboard.playback import message_part
 from ..hosting.worker_pool import leave_if_imported_again
-from ..page_templates import STATIC
+from ..page_templates import STATIC, english_page
 from ..server.host_check import HostCheck
 from ..server.host_names import AllowedHosts
 from ..server.json_response import JSONAnswer, read_object
@@ -149,7 +149,7 @@ class StoreBrowser:
             await self._reels.close()
 
     async def page(self, _: Request) -> Response:
-        return FileResponse(STATIC / "browse.html", headers=_NO_STORE)
+        return english_page("browse.html")
 
     async def episodes(self, request: Request) -> Response:
         """List the matching episodes; see `EpisodeIndex.page`."""

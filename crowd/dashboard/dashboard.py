@@ -11,14 +11,14 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from ...datasets.store import Store
 from ...errors import TutelageError
 from ...files.finite_json import json_text
-from ..page_templates import STATIC
+from ..page_templates import english_page
 from ..privacy.people_search import find_people
 from ..recruiting.browsers import RELEASE, release
 from ..server.bounded_calls import bounded_call
@@ -35,7 +35,6 @@ from .monitor import WINDOWS, StudyTargets, figures
 from .participants import Judge, ParticipantAssessment, describe_participant, list_participants
 from .playback import Playbacks
 
-_PAGE = STATIC / "dashboard.html"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 _LONGEST_WORD = 256
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -109,7 +108,7 @@ class _Dashboard:
         self._metrics = CachedCall(self._expose_metrics)
 
     async def page(self, _: Request) -> Response:
-        return FileResponse(_PAGE, headers=_NO_STORE)
+        return english_page("dashboard.html")
 
     async def session(self, request: Request) -> Response:
         """Return whether the page is signed in, and the CSRF token that its POSTs must carry."""

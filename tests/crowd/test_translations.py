@@ -17,6 +17,7 @@ from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 
 STATIC = Path(translations.__file__).parent / "static"
+TEMPLATES = STATIC.parent / "templates"
 PAGES = (
     "main",
     "join",
@@ -60,7 +61,7 @@ def test_every_text_that_the_pages_say_is_there() -> None:
         used |= set(re.findall(r'say\([^)]*\? "[^"]+" : "([^"]+)"', script))
     for module in STATIC.parent.rglob("*.py"):
         used |= set(re.findall(r'\.say\("([^"]+)"', module.read_text("utf-8")))
-    page = (STATIC / "index.html").read_text("utf-8")
+    page = (TEMPLATES / "index.html").read_text("utf-8")
     used |= set(re.findall(r'data-(?:text|label)="([^"]+)"', page))
     assert used <= set(texts), used - set(texts)
     used |= {f"door.{reason}{part}" for reason in ("host", "origin", "token") for part in ("", ".title")}
@@ -81,8 +82,8 @@ def test_every_text_that_the_pages_say_is_there() -> None:
 
 
 def test_the_pages_hold_no_sentence_of_their_own() -> None:
-    page = (STATIC / "index.html").read_text("utf-8")
-    body = re.sub(r"\{\{[\w-]+\}\}|<[^>]+>", "", page.split("<body", 1)[1].split(">", 1)[1])
+    page = (TEMPLATES / "index.html").read_text("utf-8")
+    body = re.sub(r"\{\{.*?\}\}|\{%.*?%\}|<[^>]+>", "", page.split("{% block body %}", 1)[1])
     assert re.sub(r"[\s·]+", "", body) == ""
     for name in PAGES:
         script = re.sub(

@@ -8,19 +8,19 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from markupsafe import Markup
 
 from ....envs.suite import Suite
-from ....files.finite_json import json_text
 from ..table_files import rows_csv, table_csv, table_latex, table_markdown
-from .html import section, text
+from .html import render_template
 from .svg_style import PAPER_COLORS
 
 MOST_BYTES = 1_500_000
 """Most bytes of the files in a page; larger rows need `tutelage report --rows`."""
 
 
-def downloads(rows: pa.Table, suite: Suite) -> tuple[str, str]:
-    """Return the HTML section with a button for each file, and the files as JSON for the page's script."""
+def downloads(rows: pa.Table, suite: Suite) -> tuple[Markup, dict[str, object]]:
+    """Return the section with a button for each file, and the files as plain data for the page's script."""
     files = {
         "table.csv": table_csv(rows, suite).encode(),
         "table.tex": table_latex(rows, suite).encode(),
@@ -37,20 +37,9 @@ def downloads(rows: pa.Table, suite: Suite) -> tuple[str, str]:
         "rows.parquet": "All rows, Parquet",
     }
     files_in_page = packed | packed_rows if fits else packed
-    buttons_html = "".join(
-        f'<button type="button" data-file="{name}">{text(label)}</button>'
-        for name, label in buttons.items()
-        if name in files_in_page
-    )
-    lead = "The figures as files. Each plot has buttons of its own: SVG and PNG, in the colours of paper."
-    if not fits:
-        lead += (
-            " All rows are too many for a page: <code>tutelage report --rows rows.parquet</code> writes them."
-        )
-    document = {"files": files_in_page, "colours": dict(PAPER_COLORS)}
-    body = f'<div class="files screen">{buttons_html}</div>'
-    body += "<noscript><p>The buttons need JavaScript.</p></noscript>"
-    return section("files", "For papers and programs", lead, body), json_text(document)
+    held = {name: label for name, label in buttons.items() if name in files_in_page}
+    document: dict[str, object] = {"files": files_in_page, "colours": dict(PAPER_COLORS)}
+    return render_template("files.html", buttons=held, fits=fits), document
 
 
 def _packed(files: Mapping[str, bytes]) -> dict[str, str]:

@@ -6,7 +6,6 @@ import datetime
 import math
 import os
 import platform
-import string
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata, resources
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from markupsafe import Markup
 
 from ....console.wording import counted
 from ....datasets.trajectory import Trajectory
@@ -22,7 +22,6 @@ from ....envs.suite import Suite
 from ....envs.task import SEED_RANGES
 from ....envs.task_env import TaskEnv
 from ....files.atomic_files import disk_errors, write_whole
-from ....files.finite_json import json_text
 from ....foreign_code.trust import Untrusted
 from ...training.metrics_log import METRICS, expect_steps, read_log
 from ...training.run_log import read_rounds
@@ -34,9 +33,9 @@ from ..tables import seeds_of
 from . import sections
 from .downloads import downloads
 from .figure_files import write_figures
-from .glossary import glossary
-from .html import section, table, text
+from .html import render_template
 from .plots import Series
+from .sections import NOTHING
 from .worst_seeds import EpisodeFilm, WorstSeed, render, worst_seeds
 
 if TYPE_CHECKING:
@@ -86,18 +85,18 @@ def write_report(
         sections.demonstrations(stores, suite),
         files,
         _provenance_section(suite, comparison),
-        glossary(),
+        render_template("words.html"),
     ]
-    page = _template("report.html").substitute(
-        title=text(title),
+    page = render_template(
+        "report.html",
+        title=title,
         subtitle=_subtitle(suite, comparison),
         style=_static("report.css"),
         script=_static("report.js"),
         downloads=_static("downloads.js"),
-        body="\n".join(part for part in parts if part),
-        # "</" inside a script element would end it, "<!--" would open a comment
-        replays=json_text([replay for replay, _ in plays], is_compact=True).replace("<", "\\u003c"),
-        files=held.replace("<", "\\u003c"),
+        sections=[part for part in parts if part],
+        replays=[replay for replay, _ in plays],
+        files=held,
     )
     return _write(out / "report.html" if out.is_dir() else out, page)
 
@@ -271,26 +270,18 @@ def _expert(comparison: Comparison) -> str:
     return next((actor for actor in comparison.actors if comparison.kinds[actor] == "expert"), "expert")
 
 
-def _worst_section(comparison: Comparison, plays: Sequence[tuple[dict[str, Any], WorstSeed]]) -> str:
+def _worst_section(comparison: Comparison, plays: Sequence[tuple[dict[str, Any], WorstSeed]]) -> Markup:
     if not plays:
-        return ""
-    subject = text(comparison.subject)
-    hardest = f", on the {MANY} hardest tasks" if len(comparison.tasks) > MANY else ""
-    lead = (
-        f"The episodes that say most about where <b>{subject}</b> falls short{hardest}: first those "
-        "it failed and the expert solved, then other failures, then the slowest successes. Every picture is "
-        "the environment's own, replayed from seed and actions. "
-        '<span class="screen">Arrow keys step, space plays.</span>'
+        return NOTHING
+    return render_template(
+        "worst.html",
+        subject=comparison.subject,
+        is_folded=len(comparison.tasks) > MANY,
+        tasks=list(dict.fromkeys(str(replay["task"]) for replay, _ in plays)),
     )
-    tasks = dict.fromkeys(str(replay["task"]) for replay, _ in plays)
-    players = "".join(f'<div class="player" data-task="{text(task)}"></div>' for task in tasks)
-    noscript = (
-        "<noscript><p>The replays need JavaScript; everything else on this page does not.</p></noscript>"
-    )
-    return section("worst", "Worst seeds", lead, f'<div class="players">{players}</div>{noscript}')
 
 
-def _provenance_section(suite: Suite, comparison: Comparison) -> str:
+def _provenance_section(suite: Suite, comparison: Comparison) -> Markup:
     first, last = seeds_of(comparison)
     ranges = [
         seed_range.name for seed_range in SEED_RANGES.values() if first in seed_range and last in seed_range
@@ -308,11 +299,7 @@ def _provenance_section(suite: Suite, comparison: Comparison) -> str:
         "versions": ", ".join(_versions()),
         "machine": f"{platform.system()} {platform.machine()}, {counted(os.cpu_count() or 1, 'processor')}",
     }
-    rows = [[text(name), f'<span class="wrap">{text(value)}</span>'] for name, value in facts.items()]
-    lead = "Nothing on this page was chosen on the seeds that it reports."
-    if ranges != ["test"]:
-        lead = "These are not test seeds: what was chosen on them looks better on them than it is."
-    return section("made", "How this was made", lead, table(["", ""], rows, text_columns=2, css="facts"))
+    return render_template("made.html", facts=facts, is_test=ranges == ["test"])
 
 
 def _command() -> str:
@@ -335,17 +322,14 @@ def _subtitle(suite: Suite, comparison: Comparison) -> str:
     episodes = sum(len(arrays) for arrays in comparison.episodes.values())
     count = len(comparison.tasks)
     return (
-        f"{text(suite.name)} · {counted(count, 'task')} · {counted(len(comparison.actors), 'actor')} · "
+        f"{suite.name} · {counted(count, 'task')} · {counted(len(comparison.actors), 'actor')} · "
         f"{counted(episodes, 'episode')} on seeds {first} to {last}"
     )
 
 
-def _template(name: str) -> string.Template:
-    return string.Template(_static(name))
-
-
-def _static(name: str) -> str:
-    return resources.files(__package__).joinpath("static", name).read_text("utf-8")
+def _static(name: str) -> Markup:
+    """Read a style sheet or a script of the page."""
+    return Markup(resources.files(__package__).joinpath("static", name).read_text("utf-8"))
 
 
 def _write(path: Path, page: str) -> Path:

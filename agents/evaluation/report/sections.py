@@ -1,193 +1,238 @@
-"""Sections of the report: functions from figures to HTML."""
+"""Sections of the report: each computes its figures and fills in a template with them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow.compute as pc
+from markupsafe import Markup
 
 from ....console.wording import counted
 from ....envs.suite import Suite
 from ....envs.task import RECORD
 from ....files.finite_json import MISSING
 from ....intervals import Interval
-from ..comparison import MANY, Comparison, Leaders, SuiteScore
+from ..comparison import MANY, REFERENCES, Comparison, Leaders, PairedDifference, SuiteScore
 from ..diagnostics import Diagnostics
 from ..tables import MEAN, NONE, TIED, bounds, number, percent, shown
 from . import plots
-from .html import figure, legend, mark, panels, section, table, text
+from .html import render_template
 from .svg_style import Panel
 
 if TYPE_CHECKING:
     from ....datasets.store import Store
 
-NOTHING = f'<span class="none">{NONE}</span>'
+NOTHING = Markup("")
+"""A section that has nothing to show."""
 
 
-def standing(comparison: Comparison) -> str:
+@dataclass(frozen=True)
+class Figure:
+    """A cell of the headline table: a figure, its interval and, if counts differ, n; or why it is absent."""
+
+    main: str = ""
+    around: str = ""
+    strong: bool = False
+    count: str = ""
+    absent: str = ""
+
+
+@dataclass(frozen=True)
+class FigureRow:
+    """A row of the headline table, with a cell for each actor."""
+
+    name: str
+    unit: str
+    cells: list[Figure]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An actor that failed on a task, with the error."""
+
+    task: str
+    actor: str
+    kind: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference between two actors with its interval; of success also p and the counts of seeds."""
+
+    difference: str
+    around: str
+    p: str = ""
+    counts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """The subject against another actor on a task; None where a measure does not apply."""
+
+    task: str
+    actor: str
+    kind: str
+    success: Difference | None
+    returns: Difference | None
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How one actor plays one task; `kind` is "" for the demonstrations."""
+
+    task: str
+    actor: str
+    kind: str
+    repeats: str
+    still: str
+    entropy: str
+    most_entropy: str
+    detour: str
+    episodes: str
+
+
+@dataclass(frozen=True)
+class DatasetRow:
+    """The demonstrations of a task."""
+
+    name: str
+    episodes: str
+    demonstrators: str
+    hours: str
+    steps: str
+    share: str
+
+
+Row = TypeVar("Row", Failure, PairRow, Habits)
+"""A row of a table that is grouped by task."""
+
+
+def standing(comparison: Comparison) -> Markup:
     """Return the opening sentence of the report, with a figure for each actor."""
     if not comparison.overall:
-        return ""
-    kinds = comparison.kinds
-    tiles = "".join(
-        f'<div class="tile"><dt>{mark(kinds[actor])}{text(actor)}</dt>'
-        f"<dd>{percent(score.success.estimate)}<span>%</span></dd>"
-        f'<dd class="around">{bounds(score.success, share=True)}</dd></div>'
+        return NOTHING
+    tiles = [
+        {
+            "actor": actor,
+            "kind": comparison.kinds[actor],
+            "share": percent(score.success.estimate),
+            "bounds": bounds(score.success, share=True),
+        }
         for actor, score in comparison.overall.items()
-    )
-    return (
-        f'<p class="opening">{_opening(comparison)}</p><dl class="tiles">{tiles}</dl>'
-        f'<p class="caption">Mean success over {counted(len(comparison.tasks), "task")}, '
-        "with 95 % intervals.</p>"
+    ]
+    score = comparison.overall.get(comparison.subject)
+    kinds = {comparison.kinds[actor] for actor in comparison.overall}
+    is_reference = comparison.kinds[comparison.subject] in REFERENCES
+    is_scored = score is not None and not is_reference and kinds.issuperset(REFERENCES)
+    return render_template(
+        "standing.html",
+        subject=comparison.subject,
+        share=percent(score.success.estimate) if score else "",
+        score=percent_any(score.score.estimate) if score and is_scored else "",
+        tiles=tiles,
+        tasks=counted(len(comparison.tasks), "task"),
     )
 
 
-def picture(comparison: Comparison) -> str:
+def picture(comparison: Comparison) -> Markup:
     """Return the plots of success with intervals for all actors, task by task."""
-    lead = "Each mark is a rate or a mean over unseen seeds; the bar through it is its 95 % interval."
-    keys = ""
-    if len(comparison.tasks) > MANY:
-        lead += f" The hardest tasks come first; figures are those of <b>{text(comparison.subject)}</b>."
-        keys = legend(comparison)
-    drawings = panels(plots.forest(comparison), keys, first=MANY + 1)  # a panel a task, and their mean
-    return section("success", "Who succeeds, and how surely", lead, drawings)
-
-
-def headline(comparison: Comparison) -> str:
-    """Return the same figures as a table, with n."""
-    rows = [[_task(comparison, task), *_cells(comparison, task)] for task in comparison.tasks]
-    foot = 0
-    if comparison.overall:
-        rows += _means(comparison)
-        foot = 3
-    head = ["task", *(f"{mark(comparison.kinds[actor])}{text(actor)}" for actor in comparison.actors)]
-    lead = (
-        "Success in per cent, or the mean return where success is a threshold on it. The best actor that is "
-        "neither expert nor random stands in bold, where it is above random; "
-        f"{TIED} marks whose interval overlaps that of the best. {_count(comparison)}"
+    return render_template(
+        "success.html",
+        subject=comparison.subject,
+        actors=_actors(comparison),
+        is_folded=len(comparison.tasks) > MANY,
+        drawings=plots.forest(comparison),
     )
-    return section("table", "The figures", lead, table(head, rows, css="headline", foot=foot))
 
 
-def failures(comparison: Comparison) -> str:
+def headline(comparison: Comparison) -> Markup:
+    """Return the same figures as a table, with n."""
+    return render_template(
+        "table.html",
+        actors=_actors(comparison),
+        rows=[
+            FigureRow(task, _unit(comparison, task), _cells(comparison, task)) for task in comparison.tasks
+        ],
+        means=_means(comparison) if comparison.overall else [],
+        tied=TIED,
+        count=_count(comparison),
+    )
+
+
+def failures(comparison: Comparison) -> Markup:
     """Return the table of failed tasks and actors with their errors."""
-    if not comparison.failures:
-        return ""
     rows = [
-        [
-            text(task),
-            f"{mark(comparison.kinds[actor])}{text(actor)}",
-            f'<span class="wrap">failed: {text(why)}</span>',
-        ]
+        Failure(task, actor, comparison.kinds[actor], why)
         for (task, actor), why in comparison.failures.items()
     ]
-    lead = "These have no figures: errors ended episodes. The same evaluation, run again, tries those."
-    return section(
-        "failures", "What failed", lead, table(["task", "actor", ""], rows, text_columns=3, css="facts")
-    )
+    return render_template("failures.html", groups=_by_task(rows)) if rows else NOTHING
 
 
-def paired(comparison: Comparison) -> str:
+def paired(comparison: Comparison) -> Markup:
     """Return the table of paired comparisons of the subject with all others, on shared seeds."""
     with_returns = any(map(comparison.by_return, comparison.tasks))
-    rows = []
-    for pair in comparison.pairs:
-        counts = (pair.success.both, pair.success.only_first, pair.success.only_second, pair.success.neither)
-        row = [
-            text(pair.task),
-            f"{mark(comparison.kinds[pair.second])}{text(pair.second)}",
-            _signed(100 * pair.success.difference.estimate, 1),
-            f"<small>{_range(pair.success.difference, 100, 1)}</small>",
-            _p(pair.success.p),
-            *map(str, counts),
-        ]
-        if not comparison.is_rated(pair.task):
-            row[2:] = ["–"] * 7
-        if with_returns and comparison.by_return(pair.task):
-            row += [_signed(pair.returns.estimate), f"<small>{_range(pair.returns, 1)}</small>"]
-        elif with_returns:
-            row += ["", ""]
-        rows.append(row)
+    rows = [_pair_row(comparison, pair) for pair in comparison.pairs]
     if not rows:
-        return ""
-    subject = text(comparison.subject)
-    head = ["task", "against", "success", "95 %", "p", "both", f"only {subject}", "only other", "neither"]
-    head += ["return", "95 %"] if with_returns else []
-    lead = (
-        f"<b>{subject}</b> against each other actor on the seeds that both played: the difference of their "
-        "success in percentage points, and on how many seeds both, one or neither succeeded. Where the "
-        "return is what counts, the difference of the mean returns follows."
+        return NOTHING
+    columns = ["task", "against", "success", "95 %", "p", "both", f"only {comparison.subject}", "only other"]
+    columns += ["neither", *(["return", "95 %"] if with_returns else [])]
+    return render_template(
+        "paired.html",
+        subject=comparison.subject,
+        columns=columns,
+        groups=_by_task(rows),
+        with_returns=with_returns,
     )
-    return section("paired", "Seed by seed", lead, table(head, rows, text_columns=2, css="dense"))
 
 
-def solving(comparison: Comparison, limits: Mapping[str, int]) -> str:
+def solving(comparison: Comparison, limits: Mapping[str, int]) -> Markup:
     """Return the plots of the share solved within n steps."""
     drawings = plots.curves(comparison, limits)
     if not drawings:
-        return ""
-    lead = (
-        "The share of episodes solved within so many steps; what was never solved stays below for good. "
-        "Bands are 95 % at each point. Tasks whose success is a threshold on the return are left out: there, "
-        "a longer episode is no worse."
-    )
-    return section("time", "How soon", lead, panels(drawings, legend(comparison)))
+        return NOTHING
+    return render_template("time.html", actors=_actors(comparison), drawings=drawings)
 
 
-def people(comparison: Comparison) -> str:
+def people(comparison: Comparison) -> Markup:
     """Return the plots of effort against success, one point a demonstrator."""
     drawings = plots.effort(comparison)
     if not drawings:
-        return ""
+        return NOTHING
     kinds = sorted({comparison.kinds[actor] for actor in comparison.actors} & {"person", "simulated"})
-    noun = "person" if kinds == ["person"] else "demonstrator"
-    lead = (
-        f"One point for each {noun}, never just their mean: time taken against success, with an interval for "
-        "the few episodes each has played. Lines are the other actors' success."
+    return render_template(
+        "people.html",
+        noun="person" if kinds == ["person"] else "demonstrator",
+        is_simulated="simulated" in kinds,
+        actors=_actors(comparison),
+        drawings=drawings,
     )
-    if "simulated" in kinds:
-        lead += " The simulated crowd's times are drawn, not measured."
-    return section("people", "Effort and success", lead, panels(drawings, legend(comparison)))
 
 
-def habits(comparison: Comparison, diagnoses: Sequence[Diagnostics]) -> str:
+def habits(comparison: Comparison, diagnoses: Sequence[Diagnostics]) -> Markup:
     """Return the table of diagnostics of all actors and the demonstrations."""
-    if not diagnoses:
-        return ""
     rows = [
-        [
-            text(entry.task),
-            f"{mark(comparison.kinds[entry.actor])}{text(entry.actor)}"
-            if entry.actor in comparison.kinds
-            else f"<em>{text(entry.actor)}</em>",
-            _share(entry.repeat_rate),
-            _share(entry.still_rate),
-            _of_maximum(entry.entropy, entry.most_entropy),
-            NOTHING if math.isnan(entry.detour) else f"{entry.detour:.2f}×",
+        Habits(
+            entry.task,
+            entry.actor,
+            comparison.kinds.get(entry.actor, ""),
+            percent(entry.repeat_rate),
+            percent(entry.still_rate),
+            f"{entry.entropy:.2f}",
+            "" if math.isnan(entry.most_entropy) else f"{entry.most_entropy:.2f}",
+            NONE if math.isnan(entry.detour) else f"{entry.detour:.2f}×",
             f"{entry.episodes:,}",
-        ]
+        )
         for entry in diagnoses
     ]
-    head = [
-        "task",
-        "actor",
-        "repeats, %",
-        "stands still, %",
-        "entropy, bits",
-        "steps beside expert",
-        "episodes",
-    ]
-    lead = (
-        "A policy can score well and play strangely, or the other way round. A policy that repeats itself or "
-        "stands still far more than its demonstrators has learned a shortcut."
-    )
-    return section("habits", "How they play", lead, table(head, rows, text_columns=2, css="dense"))
+    return render_template("habits.html", groups=_by_task(rows)) if rows else NOTHING
 
 
-def demonstrations(stores: Sequence[Store], suite: Suite) -> str:
+def demonstrations(stores: Sequence[Store], suite: Suite) -> Markup:
     """Return the table of the training demonstrations by task."""
     tables = [
         table.filter(pc.less(table["seed"], RECORD.stop)) for table in (store.episodes() for store in stores)
@@ -204,33 +249,23 @@ def demonstrations(stores: Sequence[Store], suite: Suite) -> str:
         steps = sum(pc.sum(table["steps"]).as_py() or 0 for table in chosen)
         solved = sum(pc.sum(table["success"]).as_py() or 0 for table in chosen)
         rated = sum(len(table) - table["success"].null_count for table in chosen)
-        rows.append(_dataset_row(text(task.id), count, len(demonstrators), hours, steps, solved, rated))
+        rows.append(_dataset_row(task.id, count, len(demonstrators), hours, steps, solved, rated))
         all_people |= demonstrators
         totals = [a + b for a, b in zip(totals, (count, steps, hours, solved, rated), strict=True)]
     if not rows:
-        return ""
+        return NOTHING
     counts = [int(total) for total in (totals[0], *totals[1:2], *totals[3:])]
-    rows.append(_dataset_row("all", counts[0], len(all_people), totals[2], *counts[1:]))
+    total = _dataset_row("all", counts[0], len(all_people), totals[2], *counts[1:])
     kinds = sorted({kind for table in tables for kind in table["kind"].to_pylist()})
-    head = ["task", "demonstrations", "demonstrators", "hours", "steps", "succeeded, %"]
-    lead = f"What the policy was taught with. Who played: {text(', '.join(kinds))}."
-    if "simulated" in kinds:
-        lead += " The simulated crowd's hours are drawn from its reaction times, not spent by anyone."
-    return section("data", "The demonstrations", lead, table(head, rows, foot=1))
+    return render_template("data.html", kinds=kinds, rows=rows, total=total)
 
 
 def training(
     runs: Mapping[str, tuple[plots.Series, plots.Series]], self_imitation: Mapping[str, plots.Series]
-) -> str:
+) -> Markup:
     """Return the plots of each run's loss and its success on select seeds, see `training_panels`."""
     drawn = training_panels(runs, self_imitation)
-    if not drawn:
-        return ""
-    lead = (
-        "The checkpoint is chosen by success on the select seeds, never by the loss and never on the seeds "
-        "reported here."
-    )
-    return section("training", "Training", lead, panels(drawn))
+    return render_template("training.html", drawings=drawn) if drawn else NOTHING
 
 
 def training_panels(
@@ -253,26 +288,21 @@ def training_panels(
     return drawings
 
 
-def _opening(comparison: Comparison) -> str:
-    subject = comparison.subject
-    score = comparison.overall.get(subject)
-    if score is None:
-        return ""
-    words = (
-        f"On unseen seeds, <b>{text(subject)}</b> succeeds in {percent(score.success.estimate)} % of episodes"
-    )
-    kinds = {comparison.kinds[actor] for actor in comparison.overall}
-    if comparison.kinds[subject] in ("expert", "chance") or not {"expert", "chance"} <= kinds:
-        return f"{words}."
-    return f"{words}. With random at 0 and the expert at 100, it scores {percent_any(score.score.estimate)}."
+def _actors(comparison: Comparison) -> dict[str, str]:
+    """Map every actor to its kind, in the order of the report."""
+    return {actor: comparison.kinds[actor] for actor in comparison.actors}
 
 
-def _task(comparison: Comparison, task: str) -> str:
-    unit = "mean return" if comparison.by_return(task) else "success, %"
-    return f"{text(task)}<small>{unit}</small>"
+def _by_task(rows: Sequence[Row]) -> list[list[Row]]:
+    """Group neighboring rows of the same task."""
+    return [list(group) for _, group in groupby(rows, key=lambda row: row.task)]
 
 
-def _cells(comparison: Comparison, task: str) -> list[str]:
+def _unit(comparison: Comparison, task: str) -> str:
+    return "mean return" if comparison.by_return(task) else "success, %"
+
+
+def _cells(comparison: Comparison, task: str) -> list[Figure]:
     by_return = comparison.by_return(task)
     best = comparison.leaders(task)
     counts = {cell.success.n for cell in comparison.cells.values()}
@@ -280,20 +310,16 @@ def _cells(comparison: Comparison, task: str) -> list[str]:
     for actor in comparison.actors:
         cell = comparison.cells.get((task, actor))
         if cell is None:
-            cells.append(_absent(comparison, task, actor))
+            cells.append(Figure(absent="failed" if (task, actor) in comparison.failures else NONE))
             continue
-        count = "" if len(counts) == 1 else f'<small class="count">n {cell.success.n}</small>'
-        cells.append(_figure_cell(actor, shown(cell, by_return), best) + count)
+        count = "" if len(counts) == 1 else str(cell.success.n)
+        cells.append(_figure(actor, shown(cell, by_return), best, count))
     return cells
 
 
-def _figure_cell(actor: str, shown_figure: tuple[str, str], best: Leaders) -> str:
+def _figure(actor: str, shown_figure: tuple[str, str], best: Leaders, count: str = "") -> Figure:
     main, around = shown_figure
-    return figure(f"{TIED} {main}" if actor in best.tied else main, around, strong=actor in best.best)
-
-
-def _absent(comparison: Comparison, task: str, actor: str) -> str:
-    return '<span class="none">failed</span>' if (task, actor) in comparison.failures else NOTHING
+    return Figure(f"{TIED} {main}" if actor in best.tied else main, around, actor in best.best, count)
 
 
 def _count(comparison: Comparison) -> str:
@@ -305,30 +331,41 @@ def _count(comparison: Comparison) -> str:
     return f"Every figure is from {counted(counts.pop(), 'episode')}."
 
 
-def _means(comparison: Comparison) -> list[list[str]]:
-    def line(name: str, unit: str, which: str) -> list[str]:
+def _means(comparison: Comparison) -> list[FigureRow]:
+    def line(name: str, unit: str, which: str) -> FigureRow:
         cells = []
         for actor in comparison.actors:
             score: SuiteScore | None = comparison.overall.get(actor)
             interval: Interval | None = getattr(score, which) if score else None
-            cells.append(
-                NOTHING
-                if interval is None
-                else _figure_cell(
-                    actor,
-                    (percent(interval.estimate), bounds(interval, share=True)),
-                    comparison.overall_leaders,
-                )
-                if which == "success"
-                else figure(percent_any(interval.estimate), bounds_any(interval))
-            )
-        return [f"{text(name)}<small>{unit}</small>", *cells]
+            if interval is None:
+                cells.append(Figure(absent=NONE))
+            elif which == "success":
+                main = percent(interval.estimate), bounds(interval, share=True)
+                cells.append(_figure(actor, main, comparison.overall_leaders))
+            else:
+                cells.append(Figure(percent_any(interval.estimate), bounds_any(interval)))
+        return FigureRow(name, unit, cells)
 
     return [
         line(MEAN, "success, %", "success"),
         line("mean score", "random 0, expert 100", "score"),
         line("middle half (IQM)", "random 0, expert 100", "middle"),
     ]
+
+
+def _pair_row(comparison: Comparison, pair: PairedDifference) -> PairRow:
+    kind, result = comparison.kinds[pair.second], pair.success
+    success = returns = None
+    if comparison.is_rated(pair.task):
+        success = Difference(
+            _signed(100 * result.difference.estimate, 1),
+            _range(result.difference, 100, 1),
+            _p(result.p),
+            (result.both, result.only_first, result.only_second, result.neither),
+        )
+    if comparison.by_return(pair.task):
+        returns = Difference(_signed(pair.returns.estimate), _range(pair.returns, 1))
+    return PairRow(pair.task, pair.second, kind, success, returns)
 
 
 def percent_any(value: float) -> str:
@@ -358,26 +395,18 @@ def _range(interval: Interval, scale: float, digits: int | None = None) -> str:
 
 
 def _p(value: float) -> str:
-    return "&lt; 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.995 else "1"
-
-
-def _share(value: float) -> str:
-    return NOTHING if math.isnan(value) else percent(value)
-
-
-def _of_maximum(value: float, most: float) -> str:
-    return f"{value:.2f}" + ("" if math.isnan(most) else f"<small> of {most:.2f}</small>")
+    return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.995 else "1"
 
 
 def _dataset_row(
     name: str, count: int, demonstrators: int, hours: float, steps: int, solved: int, rated: int
-) -> list[str]:
+) -> DatasetRow:
     """Return a row of the demonstrations table; `solved` counts among the `rated` episodes."""
-    return [
+    return DatasetRow(
         name,
         f"{count:,}",
         f"{demonstrators:,}",
         f"{hours:,.{1 if hours >= 10 else 2}f}",
         f"{steps:,}",
-        percent(solved / rated) if rated else NOTHING,
-    ]
+        percent(solved / rated) if rated else NONE,
+    )

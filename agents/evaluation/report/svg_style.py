@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import to_hex, to_rgba_array
@@ -84,7 +85,7 @@ class Panel:
 
     heading: str
     note: str
-    svg: str
+    svg: Markup
     file: PictureFile | None = None
 
 
@@ -168,7 +169,7 @@ def _on_paper(value: Any) -> Any:
     return None if variable is None else (PAPER_COLORS[variable], float(rgba[0, 3]))
 
 
-def _inline(svg: str, note: str) -> str:
+def _inline(svg: str, note: str) -> Markup:
     """Reduce an SVG drawing to what a page needs, with CSS variables and a text alternative."""
     svg = svg[svg.index("<svg") :]
     for part in (r"<metadata>.*?</metadata>", r"<style.*?</style>", r"<!--.*?-->"):
@@ -185,4 +186,4 @@ def _inline(svg: str, note: str) -> str:
     def head(match: re.Match[str]) -> str:
         return f'<svg {match[1]} role="img"><title>{title}</title>'
 
-    return re.sub(r"<svg[^>]*?(viewBox=\"[^\"]*\")[^>]*>", head, svg, count=1)
+    return Markup(re.sub(r"<svg[^>]*?(viewBox=\"[^\"]*\")[^>]*>", head, svg, count=1))

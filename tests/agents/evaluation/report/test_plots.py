@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from tutelage.agents.evaluation.comparison import MANY, Comparison
 from tutelage.agents.evaluation.report import plots
-from tutelage.agents.evaluation.report.html import panels
+from tutelage.agents.evaluation.report.html import render_template
 from tutelage.agents.evaluation.report.sections import picture
 from tutelage.agents.evaluation.report.svg_style import Panel
 from tutelage.agents.evaluation.rows import SCHEMA
@@ -92,7 +92,8 @@ def test_many_tasks_are_rows_the_hardest_first_with_everyone_in_them() -> None:
 
 
 def test_of_many_drawings_all_but_the_first_are_folded() -> None:
-    page = panels(plots.curves(MANY_TASKS, dict.fromkeys(MANY_TASKS.tasks, 64)))
+    drawings = plots.curves(MANY_TASKS, dict.fromkeys(MANY_TASKS.tasks, 64))
+    page = render_template("training.html", drawings=drawings)
     shown, folded = page.split("<details>")
     assert shown.count("<figure") == MANY
     assert "<summary>11 more</summary>" in folded
