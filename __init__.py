@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .envs import early_stop  # noqa: F401  (first: the others take a second to import)
 from .envs.extensions.own_environment import register_make
 from .envs.grid.registration import register_levels
+from .envs.metaworld import register_metaworld
 from .envs.recorded import register_recorded
 from .envs.taxi import register_taxi
 from .envs.web.registration import register_pages
@@ -57,6 +58,7 @@ _HOME = {
 __all__ = [*_HOME, "__version__"]
 
 register_levels()
+register_metaworld()
 register_pages()
 register_make()
 register_recorded()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
@@ -196,12 +197,34 @@ class PendulumExpert:
         return np.array([float(np.clip(torque, -pendulum.max_torque, pendulum.max_torque))])
 
 
+class MetaWorldExpert:
+    """The scripted policy that Meta-World has for each of its tasks."""
+
+    def __init__(self, environment: TaskEnv) -> None:
+        from .metaworld import MetaWorldEnv, scripted_policies
+
+        arm = environment.env.unwrapped
+        assert isinstance(arm, MetaWorldEnv)
+        self._arm, self._make = arm, scripted_policies()[arm.task]
+        self._policy = self._make()
+
+    def reset(self) -> None:
+        self._policy = self._make()
+
+    def act(self) -> np.ndarray | None:
+        with warnings.catch_warnings():  # that its own constants exceed the action space
+            warnings.simplefilter("ignore")
+            action = np.asarray(self._policy.get_action(self._arm.seen), np.float32)
+        return np.clip(action, -1, 1).astype(np.float64)
+
+
 _EXPERTS: dict[str, Callable[[TaskEnv], Expert]] = {
     "grid": GridExpert,
     "babyai": BabyAIExpert,
     "cartpole": CartPoleExpert,
     "taxi": TaxiExpert,
     "pendulum": PendulumExpert,
+    "metaworld": MetaWorldExpert,
 }
 
 _NONE_FITS = (
@@ -225,6 +248,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "cartpole": _has("state", "masspole"),
     "taxi": _has("P", "decode"),
     "pendulum": _has("max_torque", "m", "l", "g"),
+    "metaworld": _is_called("MetaWorldEnv"),
 }
 """Name of an expert → predicate: whether it can play an (unwrapped) environment."""
 

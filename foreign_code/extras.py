@@ -32,6 +32,7 @@ EXTRAS = {
     "psycopg": "postgres",
     "s3fs": "s3",
     "av": "video",
+    "metaworld": "metaworld",
     "miniwob": "web",
 }
 """Module → the extra of `pyproject.toml` that installs it."""
@@ -39,6 +40,7 @@ EXTRAS = {
 _ENVIRONMENTS = {
     **dict.fromkeys(("BabyAI-", "MiniGrid-"), "minigrid"),
     **dict.fromkeys(("LunarLander", "BipedalWalker", "CarRacing"), "Box2D"),
+    "tutelage/MetaWorld-": "metaworld",
     "tutelage/web.": "miniwob",
 }
 """Prefix of ids → the module that their environments need."""

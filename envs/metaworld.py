@@ -1,0 +1,99 @@
+"""Meta-World's fifty tasks of a robot arm as one environment, which plays the same for the same seed.
+
+The package's own ids draw the places of objects from a generator that no reset seeds, so their episodes
+cannot be played again. Here the seed of an episode decides them. Yu et al., "Meta-World: a benchmark and
+evaluation for multi-task and meta reinforcement learning" (2020).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.envs.registration import register, registry
+
+from ..errors import TutelageError, nearest
+from .drawing.rendering import prepare
+
+ENV_ID = "tutelage/MetaWorld-v0"
+TIME_LIMIT = 500
+NUMBERS = 39
+"""What is seen: position and opening of the gripper, two objects, the same one step before, and the goal."""
+
+
+def register_metaworld() -> None:
+    """Register the environment, once, where its package is installed; it is imported when a task is made."""
+    if ENV_ID not in registry and importlib.util.find_spec("metaworld") is not None:
+        register(id=ENV_ID, entry_point="tutelage.envs.metaworld:MetaWorldEnv", max_episode_steps=TIME_LIMIT)
+
+
+def task_names() -> tuple[str, ...]:
+    """Return the names of all tasks, such as `reach-v3`."""
+    return tuple(scripted_policies())
+
+
+class MetaWorldEnv(gymnasium.Env[np.ndarray, np.ndarray]):
+    """One task. An episode ends at the task's own success, or after 500 steps.
+
+    The action is the gripper's movement along x, y and z and how it closes, each in [-1, 1]. `camera` names
+    a camera of the scene for pictures of `size` x `size` pixels.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012
+
+    def __init__(
+        self, task: str, render_mode: str | None = None, camera: str = "corner2", size: int = 480
+    ) -> None:
+        prepare(lambda: True)
+        if task not in task_names():
+            raise TutelageError(
+                f"expected a task of Meta-World, such as reach-v3, got {task!r}{nearest(task, task_names())}"
+            )
+        self.task, self.render_mode = task, render_mode
+        classes = importlib.import_module("metaworld.env_dict").ALL_V3_ENVIRONMENTS
+        arm = classes[task](render_mode=render_mode, camera_name=camera, width=size, height=size)
+        # what the package's own classes with a goal to see do; they cannot be told the camera
+        arm._partially_observable, arm._set_task_called = False, True
+        arm.__dict__.pop("sawyer_observation_space", None)  # computed once, without the goal
+        # each reset draws the places of objects from a generator that it has just seeded
+        arm._freeze_rand_vec, arm.seeded_rand_vec = False, True
+        self._arm = arm
+        self.observation_space = spaces.Box(-np.inf, np.inf, (NUMBERS,), np.float64)
+        self.action_space = spaces.Box(-1.0, 1.0, (4,), np.float32)
+        self.seen = np.zeros(NUMBERS)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Place the objects as the seed says."""
+        super().reset(seed=seed)
+        self._arm.seed(int(self.np_random.integers(2**31)))
+        self.seen = np.array(self._arm.reset()[0], np.float64)
+        return self.seen.copy(), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Move the gripper; `info` is the package's."""
+        # the package counts steps too, and must not end by itself: the time limit is Gymnasium's
+        self._arm.curr_path_length = 0
+        seen, reward, _, _, info = self._arm.step(np.clip(np.asarray(action, np.float32), -1, 1))
+        self.seen = np.array(seen, np.float64)
+        return self.seen.copy(), float(reward), bool(info["success"]), False, info
+
+    def render(self) -> np.ndarray | None:
+        """Return the picture of the scene, uint8 `[size, size, 3]`; its cameras hang upside down."""
+        frame = self._arm.render()
+        return None if frame is None else np.ascontiguousarray(np.asarray(frame)[::-1, ::-1])
+
+    def close(self) -> None:
+        """Close the package's renderer."""
+        self._arm.close()
+
+
+def scripted_policies() -> dict[str, Any]:
+    """Return the package's scripted policy of each task, name → class."""
+    policies: dict[str, Any] = importlib.import_module("metaworld.policies").ENV_POLICY_MAP
+    return policies
