@@ -94,6 +94,7 @@ def _train_judge(
         dropout=0.0,
         history_dropout=1.0,  # no memory: the past would reveal whose actions these are
         dtype=config.dtype,
+        device=config.device,
         threads=config.threads,
         seed=config.seed,
     )
@@ -161,7 +162,7 @@ def _action_log_probabilities(judge: Policy, arrays: TaskArrays, rows: np.ndarra
         interface, pools = judge.encoding.interface(task), embedded.pools([task], tokens)
         numbers, _ = encode_actions(interface, arrays.actions[batch], observations)
         loss = judge.decoder.loss(x, interface, index, numbers, pools)
-        log_probabilities.append(-loss.double().numpy())
+        log_probabilities.append(-loss.cpu().double().numpy())
     return np.concatenate(log_probabilities)
 
 

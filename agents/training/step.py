@@ -6,6 +6,7 @@ import copy
 import os
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,8 +121,7 @@ def training_step(
     )
     run.policy.train()
     with signals.let_in():  # no saved state changes here, so a stop may interrupt
-        device = run.policy.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=_uses_bfloat16(config, device)):
+        with _precision(config, run.policy.device):
             loss, metrics = run.policy.loss(batch)
         run.policy.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -160,6 +160,13 @@ def _expect_memory(config: TrainConfig, device: torch.device) -> None:
             f"expected a policy that fits the memory of {owner} ({available / 1e9:.0f} GB), got size "
             f"{config.size}, which needs {needed / 1e9:,.0f} GB to be trained; lower --size"
         )
+
+
+def _precision(config: TrainConfig, device: torch.device) -> AbstractContextManager[Any]:
+    """Return the context in which products are computed, in bfloat16 if the settings say so."""
+    if _uses_bfloat16(config, device):
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
 
 
 def _uses_bfloat16(config: TrainConfig, device: torch.device) -> bool:
