@@ -83,7 +83,7 @@ class MetaWorldEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self.seen = np.array(seen, np.float64)
         return self.seen.copy(), float(reward), bool(info["success"]), False, info
 
-    def render(self) -> np.ndarray | None:
+    def render(self) -> Any:
         """Return the picture of the scene, uint8 `[size, size, 3]`; its cameras hang upside down."""
         frame = self._arm.render()
         return None if frame is None else np.ascontiguousarray(np.asarray(frame)[::-1, ::-1])
