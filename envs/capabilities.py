@@ -6,6 +6,7 @@ the capability if its class has the methods. What is gained:
 ReplaysMany    fast proofs, imports and inspection; observations are replayed when a batch needs them
 Simulates      fast simulated crowds
 Snapshots      stepping back while looking at an episode, without a replay from the start
+FewAtOnce      evaluation holds no more environments than this, where each takes much memory
 StepsTogether  concurrent episodes in evaluation, for environments that wait (a browser, a simulator)
 ReadsInput     people use mouse, touch and keyboard on the picture itself, instead of bound keys
 DrawsTiles     pictures are sent as cell codes and drawn by the page; for grids like ours
@@ -96,13 +97,18 @@ class Snapshots(Protocol):
 
 
 @runtime_checkable
-class StepsTogether(Protocol):
-    """Resets and steps several environments of the class concurrently."""
+class FewAtOnce(Protocol):
+    """Is heavy: a process may hold only so many environments of the class."""
 
     @classmethod
     def most_together(cls) -> int:
         """Return how many environments may exist at once."""
         ...
+
+
+@runtime_checkable
+class StepsTogether(FewAtOnce, Protocol):
+    """Resets and steps several environments of the class concurrently."""
 
     @classmethod
     def reset_together(

@@ -66,6 +66,11 @@ class MetaWorldEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self.action_space = spaces.Box(-1.0, 1.0, (4,), np.float32)
         self.seen = np.zeros(NUMBERS)
 
+    @classmethod
+    def most_together(cls) -> int:
+        """Return how many may exist at once: each takes 25 MB."""
+        return 32
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:

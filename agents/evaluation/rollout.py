@@ -12,7 +12,7 @@ import numpy as np
 from ...datasets.episode_builder import EpisodeBuilder
 from ...datasets.trajectory import Trajectory, controller_of
 from ...datasets.versions import versions_of
-from ...envs.capabilities import StepsTogether
+from ...envs.capabilities import FewAtOnce
 from ...envs.spaces import action_to_row
 from ...envs.task import Task
 from ...envs.task_env import StepResult, TaskEnv
@@ -42,7 +42,7 @@ def rollout(
 ) -> list[Trajectory]:
     """Play one episode a seed and return the trajectories, in the order of `seeds`.
 
-    At most `batch` environments exist at once, or as many as their class allows (`StepsTogether`); a finished
+    At most `batch` environments exist at once, or as many as their class allows (`FewAtOnce`); a finished
     one waits for the rest. A list passed as `environments` is extended as needed and left open for reuse.
     `progress` receives the number of episodes that have just ended. With `keep`, trajectories store their
     observations; otherwise a replay reconstructs them. `times_ms` is the cumulative thinking time: the
@@ -91,7 +91,7 @@ def rollout(
 
 def _most_together(task: Task) -> int | None:
     made_by = class_of(task)
-    return made_by.most_together() if made_by is not None and issubclass(made_by, StepsTogether) else None
+    return made_by.most_together() if made_by is not None and issubclass(made_by, FewAtOnce) else None
 
 
 def _drop(pool: list[TaskEnv]) -> None:

@@ -20,6 +20,7 @@ from tutelage.datasets.store import Store
 from tutelage.datasets.trajectory import Trajectory
 from tutelage.envs.capabilities import (
     DrawsTiles,
+    FewAtOnce,
     HumanInput,
     ReadsInput,
     ReplayedEpisodes,
@@ -37,7 +38,7 @@ from tutelage.foreign_code.trust import trust
 from tutelage.tests.support.counter_env import EXPERT, CounterEnv, State
 from tutelage.tests.support.edited import play_actions
 
-ALL = (ReplaysMany, Simulates, Snapshots, StepsTogether, ReadsInput)
+ALL = (ReplaysMany, Simulates, Snapshots, FewAtOnce, StepsTogether, ReadsInput)
 
 
 class Liar(CounterEnv):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
 from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
 from tutelage.agents.evaluation.rollout import GAVE_UP, rollout
 from tutelage.datasets.replay import Environments, replay_proven
@@ -128,3 +131,36 @@ def test_what_was_seen_is_kept_if_wanted_and_is_what_a_replay_gives_back() -> No
                 path: array.tolist() for path, array in shown.items()
             }
             assert mine.digest == replay_proven(mine, environments).digest
+
+
+class Heavy(CartPoleEnv):
+    """A pole of which a process may hold three."""
+
+    alive, most = 0, 0
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        Heavy.alive += 1
+        Heavy.most = max(Heavy.most, Heavy.alive)
+
+    def close(self) -> None:
+        Heavy.alive -= 1
+        super().close()
+
+    @classmethod
+    def most_together(cls) -> int:
+        return 3
+
+
+gymnasium.register("toys/HeavyPole-v0", entry_point=Heavy, max_episode_steps=20)  # type: ignore[arg-type]
+
+
+def test_no_more_environments_exist_at_once_than_their_class_allows() -> None:
+    task = Task("heavy", "toys/HeavyPole-v0")
+    light = rollout(
+        ChanceActor(seed=3), replace(task, env="CartPole-v1", max_steps=20), range(8), suite_name="s"
+    )
+    played = rollout(ChanceActor(seed=3), task, range(8), suite_name="s")
+    assert Heavy.most == 3
+    assert Heavy.alive == 0
+    assert [len(episode) for episode in played] == [len(episode) for episode in light]
