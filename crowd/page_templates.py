@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse
 
-from ..files.finite_json import json_text
 from .translations import ENGLISH, Translations, best_language, language_names, load_texts
 
 STATIC = Path(__file__).parent / "static"
@@ -21,18 +21,17 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
     auto_reload=False,
 )
-_ENVIRONMENT.policies["json.dumps_function"] = json_text
-_ENVIRONMENT.policies["json.dumps_kwargs"] = {"is_ascii": False}
 
 
 def page(name: str, texts: Translations, title: str, status: int = 200, **values: str) -> HTMLResponse:
-    """Render a page with its `language`, `title` and `texts` (for `|tojson`), and its other placeholders."""
+    """Render a page with its `language`, `title` and `texts` (as JSON), and its other placeholders."""
     return _rendered(
         name,
         status,
         language=texts.code,
         title=title,
-        texts={"language": texts.code, "page": texts.page},
+        # a script element ends at the first "</", whatever its type
+        texts=Markup(texts.page_json.replace("<", "\\u003c")),
         needs_script=texts.say("needs-script"),
         **values,
     )

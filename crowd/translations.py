@@ -6,13 +6,14 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ..errors import TutelageError, nearest
 from ..files.bounded_files import parse_yaml, read_yaml
+from ..files.finite_json import json_text
 from .language_files import LONGEST_PHRASE, sentences_of, texts_of, words_of
 
 ENGLISH = "en"
@@ -36,6 +37,11 @@ class Translations:
     page: Mapping[str, str | Mapping[str, str]]
     words: Mapping[str, str] = field(default_factory=dict)
     sentences: tuple[tuple[re.Pattern[str], str], ...] = ()
+
+    @cached_property
+    def page_json(self) -> str:
+        """The code and the page texts as JSON, for the page's script."""
+        return json_text({"language": self.code, "page": self.page}, is_ascii=False)
 
     def say(self, key: str, **values: object) -> str:
         """Return a text without plural forms, with its placeholders filled in."""
