@@ -217,18 +217,20 @@ def _smoothed(series: Series, most: int = 200) -> Series:
 
 
 def _limits(suite: Suite, comparison: Comparison) -> dict[str, int]:
-    limits = {}
-    for task in (task for task in suite if task.id in comparison.tasks):
+    """Return each task's time limit; of one that cannot be made here, the steps of its longest episode."""
+    limits: dict[str, int] = {}
+    for (task, _), arrays in comparison.episodes.items():
+        limits[task] = max([limits.get(task, 1), *map(int, arrays.steps)])
+    for known in (task for task in suite if task.id in comparison.tasks):
         try:
-            environment = TaskEnv(task)
+            environment = TaskEnv(known)
             environment.reset(0)  # some environments have a limit only after a reset
-            limits[task.id] = environment.limit
+            limits[known.id] = environment.limit
             environment.close()
         except Untrusted:
             raise
-        except Exception:  # if it fails now, the longest episode stands for the limit
-            lengths = [arrays.steps for (name, _), arrays in comparison.episodes.items() if name == task.id]
-            limits[task.id] = max((int(steps.max()) for steps in lengths), default=1)
+        except Exception:
+            continue
     return limits
 
 

@@ -338,3 +338,19 @@ def test_a_suite_of_one_task_has_a_report_too(evaluation: Evaluation, tmp_path: 
         title="one",
     )
     assert Page(path.read_text()).open == []
+
+
+def test_a_task_that_the_suite_does_not_have_is_shown_up_to_its_longest_episode(
+    evaluation: Evaluation, tmp_path: Path
+) -> None:
+    only = suite_from({"suite": "toy", "tasks": [SUITE.source["tasks"][1]]})
+    path = write_report(
+        tmp_path,
+        suite=only,
+        rows=evaluation.rows,
+        trajectories=[episode for episode in evaluation.trajectories if episode.task == "pole"],
+        train_runs=[],
+        stores=[],
+        title="only",
+    )
+    assert Page(path.read_text()).open == []
