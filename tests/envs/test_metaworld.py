@@ -8,6 +8,7 @@ import pytest
 import tutelage as tt
 from tutelage.agents.evaluation.actors import ExpertActor
 from tutelage.agents.evaluation.rollout import rollout
+from tutelage.envs.families import completed, tables
 from tutelage.envs.metaworld import ENV_ID, TIME_LIMIT, task_names
 from tutelage.envs.suite import load_suite
 from tutelage.envs.task import Task
@@ -85,3 +86,12 @@ def test_a_task_it_does_not_have_is_named_with_the_nearest() -> None:
     task = Task("typo", ENV_ID, kwargs={"task": "door-opn-v3"})
     with pytest.raises(TutelageError, match="got 'door-opn-v3'; did you mean 'door-open-v3'"):
         TaskEnv(task)
+
+
+@pytest.mark.parametrize("name", ["metaworld-10", "metaworld-50"])
+def test_people_play_every_task_by_the_keys_of_its_family(name: str) -> None:
+    family = completed({"env": ENV_ID}, tables())
+    for document in load_suite(name).source["tasks"]:
+        assert {key: document[key] for key in ("controls", "pace", "success")} == {
+            key: family[key] for key in ("controls", "pace", "success")
+        }
