@@ -32,7 +32,7 @@ SUITE = suite_from(
     {
         "suite": "both",
         "tasks": [
-            {"id": "pole", "env": "CartPole-v1", "expert": "cartpole"},
+            {"id": "pole", "env": "CartPole-v1", "expert": "cartpole", "max_steps": 20},
             {"id": "go", "env": "tutelage/GoToRedBallGrey-v0", "expert": "grid", "success": "reward > 0"},
         ],
     }

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tutelage.crowd.seats.protocol import OCCUPIED, REPLACED
+from tutelage.tests.support.nursery import until
 from tutelage.tests.support.postgres import PostgreSQL
 from tutelage.tests.support.stranger import (
     GONE,
@@ -90,7 +91,7 @@ def test_a_server_that_is_killed_leaves_nothing_undone(url: str, tmp_path: Path)
         assert (ann.way["stage"], bob.way["stage"]) == ("done", "done")
         check(url, [ann, bob])
         check_stores([a, b], [ann, bob])
-        assert set(states_in(url).values()) == {"stored"}
+        until(lambda: set(states_in(url).values()) == {"stored"})  # noted after it is in a store
         a.start()  # and finds that others have done its work
         assert a.address
         check_stores([a, b], [ann, bob])
