@@ -29,6 +29,7 @@ from ...errors import TutelageError
 from ...files.atomic_files import disk_errors
 from ...files.safe_tree import refuse_link
 from ..policy.checkpoint import LoadedPolicy, save
+from ..policy.devices import choose_device
 from ..policy.policy import Policy
 from .config import TrainConfig
 from .cores import ThroughputMonitor
@@ -69,6 +70,7 @@ def train(
     demonstrations or another parent, when a batch would be empty, and when the disk is full; the run can be
     resumed after that.
     """
+    choose_device(config.device)  # one that is not there is told before anything is read
     suite = union(stores)
     for store in stores:
         store.admit_played()

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 import tutelage as tt
 from tutelage.agents.policy.checkpoint import load
+from tutelage.agents.training.behavior_cloning import train
+from tutelage.agents.training.config import TrainConfig
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from
+from tutelage.errors import TutelageError
 from tutelage.tests.support.command_line import call
 
 POLE = {"id": "pole", "env": "CartPole-v1", "expert": "cartpole"}
@@ -111,3 +114,5 @@ def test_a_device_that_is_not_there_is_told_before_anything_is_played(road: Path
                 error = call(*words, "-o", tmp_path / "out", "--device", device, status=2)
                 assert "expected a device that is here" in error
                 assert not (tmp_path / "out" / "kept").exists()
+            with pytest.raises(TutelageError, match="expected a device that is here"):
+                train([], tmp_path / "out", TrainConfig(device=device))
