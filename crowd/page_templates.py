@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse
 
+from ..files.html_templates import template_environment
 from .translations import ENGLISH, Translations, best_language, language_names, load_texts
 
 STATIC = Path(__file__).parent / "static"
 _FRESH = {"Cache-Control": "no-store"}
-_ENVIRONMENT = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    auto_reload=False,
-)
+_ENVIRONMENT = template_environment(Path(__file__).parent / "templates")
 
 
 def page(name: str, texts: Translations, title: str, status: int = 200, **values: str) -> HTMLResponse:

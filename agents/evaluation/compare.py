@@ -72,7 +72,7 @@ def measure(
     greedy: bool = True,
     seed: int = 0,
     workers: int = 1,
-    device: str = "cpu",
+    device: str = "auto",
     progress: ProgressCallback | None = None,
 ) -> EvaluationResult:
     """Evaluate all actors on the same seeds; writes `rows.parquet` and the store `episodes` to `out`.

@@ -11,6 +11,7 @@ from ...datasets.suite_union import union
 from ...errors import TutelageError
 from ...files.safe_tree import refuse_link
 from ..policy.checkpoint import LoadedPolicy, copy, load
+from ..policy.fine_tuning import expect_same_shape
 from ..training.behavior_cloning import train
 from ..training.config import TrainConfig
 from ..training.run_log import SelfImitationRound
@@ -54,7 +55,7 @@ def train_run(
     evaluate = select_success(
         union(stores), episodes=config.select_episodes, workers=config.workers, tell=note_failure
     )
-    loaded = _parent(parent, out, config)
+    loaded = _parent(parent, out, config, resume)
     has_rounds = (out / "kept").is_dir() and (out / "self-imitation").is_dir()
     if not (resume and config.self_imitation and has_rounds):
         train(
@@ -72,25 +73,31 @@ def train_run(
     return out / "kept"
 
 
-def _parent(source: Path | None, out: Path, config: TrainConfig) -> LoadedPolicy | None:
-    """Return the policy that a run starts from: `source`, which is copied into the run, else that copy."""
-    kept = out / PARENT
-    refuse_link(kept)
-    if source is not None:
-        source = checkpoint_of(source)
-        if not kept.is_dir():
-            load(source, config.device)  # what cannot be loaded is not copied
-            copy(source, kept)
-        elif load(source).seal != load(kept).seal:
+def _parent(source: Path | None, out: Path, config: TrainConfig, resume: bool) -> LoadedPolicy | None:
+    """Return the policy that a run starts from: `source`, which is copied into the run; later, that copy."""
+    copied = out / PARENT
+    refuse_link(copied)
+    if resume:
+        loaded = load(copied, config.device) if copied.is_dir() else None
+        if source is not None and (loaded is None or load(checkpoint_of(source)).seal != loaded.seal):
             raise TutelageError(
                 f"expected the parent that {out} was begun with, got another ({source}); resume without "
                 "--from, or train anew in another folder"
             )
-    if not kept.is_dir():
+        return loaded
+    if source is None:
+        if copied.is_dir():
+            raise TutelageError(
+                f"expected no parent in {out} without --from, found one of a run that has not begun; "
+                "go on with --resume, give --from again, or name another folder"
+            )
         if config.freeze != "nothing":
             raise TutelageError(
                 f"expected --from RUN with --freeze {config.freeze}, got none: nothing is trained yet that "
                 "could be frozen"
             )
         return None
-    return load(kept, config.device)
+    loaded = load(checkpoint_of(source), config.device)
+    expect_same_shape(loaded.policy.config, config)  # before anything is written
+    copy(checkpoint_of(source), copied)
+    return loaded

@@ -19,7 +19,7 @@ from ...errors import TutelageError
 from ...files.atomic_files import disk_errors, write_whole
 from ...files.bounded_files import read_bytes
 from .bounded_tensors import parse_tensors
-from .checkpoint_checks import expect_description, rebuilt
+from .checkpoint_checks import config_of, expect_description, rebuilt
 from .devices import choose_device
 from .policy import Policy
 
@@ -98,29 +98,19 @@ def load(folder: str | Path, device: str = "cpu") -> LoadedPolicy:
 
 def trained_steps(folder: Path) -> int:
     """Return the training step of a checkpoint without reading its weights."""
-    try:
-        document = read_sealed(folder / DESCRIPTION, VERSION, "checkpoint")
-    except FileNotFoundError:
-        raise _missing(folder, DESCRIPTION) from None
-    expect_description(document, str(folder / DESCRIPTION))
-    return int(document["lineage"].get("step", 0))
+    return int(_description(folder)["lineage"].get("step", 0))
 
 
 def shape_of(folder: Path) -> dict[str, int]:
     """Return a checkpoint's size and window without reading its weights."""
-    try:
-        document = read_sealed(folder / DESCRIPTION, VERSION, "checkpoint")
-    except FileNotFoundError:
-        raise _missing(folder, DESCRIPTION) from None
-    expect_description(document, str(folder / DESCRIPTION))
-    return {name: int(document["policy"][name]) for name in ("size", "window")}
+    config = config_of(_description(folder)["policy"], str(folder / DESCRIPTION))
+    return {"size": config.size, "window": config.window}
 
 
 def kept_facts(folder: Path) -> dict[str, Any]:
     """Return a checkpoint's step, number of parameters and success on select seeds; None where missing."""
-    document = read_sealed(folder / DESCRIPTION, VERSION, "checkpoint")
-    expect_description(document, str(folder / DESCRIPTION))
-    return {name: document["lineage"].get(name) for name in ("step", "parameters", "select")}
+    lineage = _description(folder)["lineage"]
+    return {name: lineage.get(name) for name in ("step", "parameters", "select")}
 
 
 def write_card(folder: Path, table: str) -> None:
@@ -130,8 +120,7 @@ def write_card(folder: Path, table: str) -> None:
 
 
 def _write_card(folder: Path, table: str) -> None:
-    document = read_sealed(folder / DESCRIPTION, VERSION, "checkpoint")
-    expect_description(document, str(folder / DESCRIPTION))
+    document = _description(folder)
     # suite and task names may be untrusted: escaped for Markdown
     lineage = document["lineage"]
     parameters = lineage.get("parameters", "?")
@@ -149,6 +138,16 @@ def _write_card(folder: Path, table: str) -> None:
         "",
     ]
     write_whole(folder / CARD, "\n".join(lines).encode())
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    """Read a description alone; raises TutelageError where there is none, or it is damaged."""
+    try:
+        document = read_sealed(folder / DESCRIPTION, VERSION, "checkpoint")
+    except FileNotFoundError:
+        raise _missing(folder, DESCRIPTION) from None
+    expect_description(document, str(folder / DESCRIPTION))
+    return document
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], bytes]:

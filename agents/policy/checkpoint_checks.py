@@ -56,7 +56,7 @@ def rebuilt(document: Mapping[str, Any], tensors: Mapping[str, Tensor], where: s
 
     Raises TutelageError when the two do not fit, or a weight is not finite.
     """
-    config = _config(document["policy"], where)
+    config = config_of(document["policy"], where)
     encoding = _encoding(document["encoding"], where)
     _expect_same_size(config, encoding, tensors, where)
     try:
@@ -82,7 +82,8 @@ def rebuilt(document: Mapping[str, Any], tensors: Mapping[str, Tensor], where: s
     return policy
 
 
-def _config(settings: Mapping[str, Any], where: str) -> PolicyConfig:
+def config_of(settings: Mapping[str, Any], where: str) -> PolicyConfig:
+    """Read the size of a policy; raises TutelageError for missing, unknown or invalid values."""
     try:
         return PolicyConfig(**settings)
     except TypeError:

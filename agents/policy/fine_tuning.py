@@ -17,20 +17,20 @@ from ...envs.suite import Suite
 from ...envs.task import Task
 from ...envs.task_env import TaskEnv
 from ...errors import TutelageError
+from ..training.config import TrainConfig
 from .encoding import Encoding, IOSpec
 from .interface_checks import expect_fits
 from .policy import Policy, PolicyConfig
 
-FREEZE = ("nothing", "tokens", "encoder", "all-but-head")
-"""Parts of a parent's weights that are not trained, each with those before it: token embeddings, step
-encoder, memory. What the parent did not have is always trained."""
-
-_FROZEN = {
+_FROZEN: dict[str, tuple[str, ...]] = {
     "nothing": (),
     "tokens": ("tokens.",),
     "encoder": ("tokens.", "encoder."),
     "all-but-head": ("tokens.", "encoder.", "memory."),
 }
+FREEZE = tuple(_FROZEN)
+"""Parts of a parent's weights that are not trained, each with those before it: token embeddings, step
+encoder, memory. What the parent did not have is always trained."""
 
 
 def extended(
@@ -59,23 +59,28 @@ def extended(
     return Encoding((*encoding.interfaces, *fresh.interfaces), tasks)
 
 
+def expect_same_shape(parent: PolicyConfig, config: PolicyConfig | TrainConfig) -> None:
+    """Raise TutelageError for another size or window than the parent's."""
+    for name in ("size", "window"):
+        before, now = getattr(parent, name), getattr(config, name)
+        if before != now:
+            raise TutelageError(
+                f"expected a parent of {name} {now}, got one of {before}; use --{name} {before}"
+            )
+
+
 def grown(parent: Policy, config: PolicyConfig, encoding: Encoding) -> Policy:
     """Return a policy of an extended encoding with the parent's weights; rows and modules it lacks are fresh.
 
     Raises TutelageError for another size or window than the parent's.
     """
-    for name, flag in (("size", "--size"), ("window", "--window")):
-        before, now = getattr(parent.config, name), getattr(config, name)
-        if before != now:
-            raise TutelageError(
-                f"expected a parent of {name} {now}, got one of {before}; use {flag} {before}"
-            )
+    expect_same_shape(parent.config, config)
     policy = Policy(config, encoding)
-    known = parent.state_dict()
+    inherited = parent.state_dict()
     with torch.no_grad():
         for name, weight in policy.state_dict().items():
-            if name in known:  # of the option table, the rows of new interfaces come last
-                weight[: len(known[name])].copy_(known[name])
+            if name in inherited:  # of the option table, the rows of new interfaces come last
+                weight[: len(inherited[name])].copy_(inherited[name])
     return policy
 
 
@@ -93,7 +98,7 @@ def _interface_for(encoding: Encoding, suite: Suite, task: Task) -> int | None:
         environment = TaskEnv(task)
     except TutelageError:
         return None
-    environments = {known.id: known.env for known in suite}
+    environments = {fitted.id: fitted.env for fitted in suite}
     former = encoding.tasks[task.id][0] if task.id in encoding.tasks else None
     is_elsewhere = environments.get(task.id, task.env) != task.env
     with closing(environment):

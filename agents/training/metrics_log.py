@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -114,8 +115,9 @@ class _EventFile:
 
         folder.mkdir(parents=True, exist_ok=True)
         # files are read in the order of their names: each begins with a second that no other has
-        seconds = [int(path.name.split(".")[3]) for path in folder.glob("events.out.tfevents.[0-9]*.*")]
-        second = max([int(time.time()), *(taken + 1 for taken in seconds)])
+        words = [path.name.split(".")[3] for path in folder.glob("events.out.tfevents.*.*")]
+        taken = [int(word) for word in words if re.fullmatch("[0-9]{10}", word)]
+        second = max([int(time.time()), *(number + 1 for number in taken)])
         name = f"events.out.tfevents.{second:010d}.{socket.gethostname()}.{os.getpid()}.0"
         self._file = (folder / name).open("wb")
         self._records = RecordWriter(self._file)

@@ -52,8 +52,13 @@ gymnasium.register("toys/PolicyToy-v0", entry_point=PolicyToy, max_episode_steps
 
 
 def columns_of(world: str, episodes: int = 6) -> TaskArrays:
-    said = "" if world == "grid" else f"do the {world}"
-    task = Task(world, "toys/PolicyToy-v0", kwargs={"world": world}, instruction=said)
+    instruction = "" if world == "grid" else f"do the {world}"
+    task = Task(world, "toys/PolicyToy-v0", kwargs={"world": world}, instruction=instruction)
+    return random_columns(task, episodes)
+
+
+def random_columns(task: Task, episodes: int) -> TaskArrays:
+    """Play random actions for some episodes of nine steps."""
     environment = TaskEnv(task)
     seen, rows = [], []
     for seed in range(episodes):
@@ -63,17 +68,15 @@ def columns_of(world: str, episodes: int = 6) -> TaskArrays:
             rows.append(action_to_row(environment.action_space, environment.action_space.sample()))
             step = environment.step(rows[-1])
     environment.close()
-    observations = {path: np.stack([np.asarray(one[path]) for one in seen]) for path in seen[0]}
-    starts = np.arange(episodes + 1) * LENGTH
-    ones = np.ones(episodes)
+    observations = {path: np.stack([np.asarray(leaves[path]) for leaves in seen]) for path in seen[0]}
     return TaskArrays(
         task,
         observations,
         np.stack(rows),
-        starts,
-        ones > 0,
+        np.arange(episodes + 1) * LENGTH,
+        np.ones(episodes, bool),
         ["ann"] * episodes,
-        ones,
+        np.ones(episodes),
         np.zeros(len(rows), np.int8),
     )
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ....console.printable import printable
 from ....files.finite_json import MISSING, json_text
+from ....files.html_templates import template_environment
 from ..comparison import MANY
 from .svg_style import MARKERS
 
@@ -18,15 +18,7 @@ def _finalize(value: object) -> object:
     return value if hasattr(value, "__html__") else printable(value, lines=True)
 
 
-_ENVIRONMENT = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    finalize=_finalize,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    auto_reload=False,
-)
+_ENVIRONMENT = template_environment(Path(__file__).parent / "templates", finalize=_finalize)
 _ENVIRONMENT.globals.update(many=MANY, markers=MARKERS, missing=MISSING)
 _ENVIRONMENT.policies["json.dumps_function"] = json_text
 _ENVIRONMENT.policies["json.dumps_kwargs"] = {"is_compact": True}

@@ -219,13 +219,15 @@ def _smoothed(series: Series, most: int = 200) -> Series:
 def _limits(suite: Suite, comparison: Comparison) -> dict[str, int]:
     """Return each task's time limit; of one that cannot be made here, the steps of its longest episode."""
     limits: dict[str, int] = {}
-    for (task, _), arrays in comparison.episodes.items():
-        limits[task] = max([limits.get(task, 1), *map(int, arrays.steps)])
-    for known in (task for task in suite if task.id in comparison.tasks):
+    for (name, _), arrays in comparison.episodes.items():
+        limits[name] = max([limits.get(name, 1), *map(int, arrays.steps)])
+    for task in suite:
+        if task.id not in comparison.tasks:
+            continue
         try:
-            environment = TaskEnv(known)
+            environment = TaskEnv(task)
             environment.reset(0)  # some environments have a limit only after a reset
-            limits[known.id] = environment.limit
+            limits[task.id] = environment.limit
             environment.close()
         except Untrusted:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import tutelage as tt
 from tutelage.agents.policy.checkpoint import load
 from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
+from tutelage.datasets.sealed_yaml import sealed
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from
 from tutelage.errors import TutelageError
+from tutelage.files.bounded_files import parse_yaml
 from tutelage.tests.support.command_line import call
 
 POLE = {"id": "pole", "env": "CartPole-v1", "expert": "cartpole"}
@@ -103,6 +106,7 @@ def test_what_cannot_be_is_one_line(road: Path, tmp_path: Path, words: list[Any]
     error = call("train", road / "swings", "-o", tmp_path / "out", *given, *FLAGS, status=2)
     assert message in error
     assert "\n" not in error
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_device_that_is_not_there_is_told_before_anything_is_played(road: Path, tmp_path: Path) -> None:
@@ -116,3 +120,25 @@ def test_a_device_that_is_not_there_is_told_before_anything_is_played(road: Path
                 assert not (tmp_path / "out" / "kept").exists()
             with pytest.raises(TutelageError, match="expected a device that is here"):
                 train([], tmp_path / "out", TrainConfig(device=device))
+
+
+def test_a_parent_that_a_failed_start_left_is_not_taken_in_silence(road: Path, tmp_path: Path) -> None:
+    shutil.copytree(road / "first" / "kept", tmp_path / "parent")
+    error = call("train", road / "swings", "-o", tmp_path, *FLAGS, status=2)
+    assert f"expected no parent in {tmp_path} without --from" in error
+    call("train", road / "swings", "-o", tmp_path, "--from", road / "first", *FLAGS)
+    assert load(tmp_path / "last").lineage["parent"] == load(road / "first" / "kept").seal
+
+
+@pytest.mark.parametrize("policy", [{}, {"size": "2"}, {"size": 1, "window": 8, "depth": 3}, {"size": -1}])
+def test_a_parent_whose_size_was_forged_is_one_line(
+    road: Path, tmp_path: Path, policy: dict[str, Any]
+) -> None:
+    shutil.copytree(road / "first" / "kept", tmp_path / "forged")
+    document = parse_yaml((tmp_path / "forged" / "policy.yaml").read_text("utf-8"), "policy.yaml")
+    document = {key: value for key, value in document.items() if key not in ("seal", "file_sha256")}
+    (tmp_path / "forged" / "policy.yaml").write_bytes(sealed(document | {"policy": policy}))
+    words = ["--from", tmp_path / "forged", *FLAGS]
+    error = call("train", road / "swings", "-o", tmp_path / "out", *words, status=2)
+    assert "\n" not in error
+    assert "expected" in error

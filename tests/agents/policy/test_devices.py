@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from tutelage.agents.policy.devices import DEVICES, choose_device, to_device
+from tutelage.agents.policy.fine_tuning import FREEZE
 from tutelage.agents.training.config import TrainConfig
 from tutelage.errors import TutelageError
 from tutelage.files.schema_errors import fields_of
@@ -30,8 +31,10 @@ def test_a_policy_on_a_toy_device_is_as_on_the_processor() -> None:
     assert re.search(r"\d\d passed", ran.stdout)
 
 
-def test_the_setting_takes_the_devices_that_can_be_chosen() -> None:
-    assert str(fields_of(TrainConfig)["device"].annotation) == f"typing.Literal{list(DEVICES)}"
+def test_settings_take_the_devices_and_parts_that_there_are() -> None:
+    settings = fields_of(TrainConfig)
+    assert str(settings["device"].annotation) == f"typing.Literal{list(DEVICES)}"
+    assert str(settings["freeze"].annotation) == f"typing.Literal{list(FREEZE)}"
 
 
 def test_a_device_that_is_not_there_is_named_with_those_that_are() -> None:

@@ -22,11 +22,11 @@ from tutelage.agents.policy.encoding import (
 )
 from tutelage.agents.policy.interface_checks import expect_fits
 from tutelage.datasets.arrays.sampler import TaskArrays
-from tutelage.envs.spaces import action_to_row
 from tutelage.envs.task import Task
 from tutelage.envs.task_env import TaskEnv
 from tutelage.errors import TutelageError
 from tutelage.tests.support.toy_page import page_columns
+from tutelage.tests.support.toy_policy import random_columns
 
 SEEN: dict[str, spaces.Space[Any]] = {
     "floats": spaces.Box(-np.inf, np.inf, (3,), np.float32),
@@ -73,37 +73,13 @@ class AnySpace(gymnasium.Env[Any, Any]):
 gymnasium.register("toys/AnySpace-v0", entry_point=AnySpace, max_episode_steps=9)  # type: ignore[arg-type]
 
 
-def columns_of(task: Task, episodes: int = 4) -> TaskArrays:
-    """Play random actions for some episodes of nine steps."""
-    world = TaskEnv(task)
-    seen, rows = [], []
-    for seed in range(episodes):
-        step = world.reset(seed)
-        while not step.done:
-            seen.append(step.observation)
-            rows.append(action_to_row(world.action_space, world.action_space.sample()))
-            step = world.step(rows[-1])
-    world.close()
-    observations = {path: np.stack([np.asarray(one[path]) for one in seen]) for path in seen[0]}
-    return TaskArrays(
-        task,
-        observations,
-        np.stack(rows),
-        np.arange(episodes + 1) * 9,
-        np.ones(episodes, bool),
-        ["ann"] * episodes,
-        np.ones(episodes),
-        np.zeros(len(rows), np.int8),
-    )
-
-
 def toy(seen: str, done: str, name: str = "toy") -> Task:
     return Task(name, "toys/AnySpace-v0", kwargs={"seen": seen, "done": done})
 
 
 @pytest.mark.parametrize("seen", SEEN)
 def test_every_kind_of_observation_is_fitted_and_survives_yaml(seen: str) -> None:
-    encoding = Encoding.fit({"toy": columns_of(toy(seen, "one"))})
+    encoding = Encoding.fit({"toy": random_columns(toy(seen, "one"), 4)})
     written = yaml.safe_dump(encoding.to_dict())
     assert Encoding.from_dict(yaml.safe_load(written)) == encoding
 
@@ -111,7 +87,7 @@ def test_every_kind_of_observation_is_fitted_and_survives_yaml(seen: str) -> Non
 def test_a_number_of_many_values_is_read_as_a_number() -> None:
     for seen in ("many", "many of each"):
         task = toy(seen, "one")
-        encoding = Encoding.fit({"toy": columns_of(task)})
+        encoding = Encoding.fit({"toy": random_columns(task, 4)})
         [spec] = encoding.interface("toy").seen
         assert spec.kind == "vector"
         expect_fits(encoding.interface("toy"), TaskEnv(task))
@@ -119,20 +95,20 @@ def test_a_number_of_many_values_is_read_as_a_number() -> None:
 
 def test_whole_numbers_of_a_small_box_are_choices() -> None:
     task = toy("number", "notches")
-    parts = Encoding.fit({"toy": columns_of(task)}).interface("toy").parts
+    parts = Encoding.fit({"toy": random_columns(task, 4)}).interface("toy").parts
     assert [(part.kind, part.low, part.size) for part in parts] == [("choice", -2.0, 10)] * 2
-    expect_fits(Encoding.fit({"toy": columns_of(task)}).interface("toy"), TaskEnv(task))
+    expect_fits(Encoding.fit({"toy": random_columns(task, 4)}).interface("toy"), TaskEnv(task))
 
 
 def test_too_many_actions_to_choose_from_are_one_line() -> None:
     task = Task("toy", "toys/AnySpace-v0", kwargs={"seen": "number", "done": "countless"})
     with pytest.raises(TutelageError, match="expected at most 65,536 actions to choose from, got Discrete"):
-        Encoding.fit({"toy": columns_of(task)})
+        Encoding.fit({"toy": random_columns(task, 4)})
 
 
 @pytest.mark.parametrize("done", DONE)
 def test_every_kind_of_action_has_a_part_a_number(done: str) -> None:
-    columns = columns_of(toy("number", done))
+    columns = random_columns(toy("number", done), 4)
     encoding = Encoding.fit({"toy": columns})
     parts = encoding.interface("toy").parts
     assert len(parts) == columns.actions.shape[1]
@@ -149,13 +125,13 @@ def _read(part: ActionPart, column: np.ndarray) -> np.ndarray:
 
 def test_tasks_that_see_and_do_alike_share_an_interface() -> None:
     tasks = [toy("pair", "one", "a"), toy("pair", "one", "b"), toy("pair", "push", "c")]
-    encoding = Encoding.fit({task.id: columns_of(task) for task in tasks})
+    encoding = Encoding.fit({task.id: random_columns(task, 4) for task in tasks})
     assert len(encoding.interfaces) == 2
     assert encoding.interface("a") is encoding.interface("b")
 
 
 def test_an_untaught_task_is_named() -> None:
-    encoding = Encoding.fit({"toy": columns_of(toy("number", "one"))})
+    encoding = Encoding.fit({"toy": random_columns(toy("number", "one"), 4)})
     with pytest.raises(TutelageError, match=r"toy.*got 'other'"):
         encoding.interface("other")
 
@@ -180,7 +156,7 @@ def test_things_on_a_grid_are_found_where_they_lie_and_the_ground_is_the_rest() 
 
 
 def test_common_symbols_become_ground_and_rare_ones_things() -> None:
-    columns = columns_of(toy("grid", "one"))
+    columns = random_columns(toy("grid", "one"), 4)
     grids = np.zeros_like(columns.observations[""])
     grids[:, 0, 0] = (7, 1)
     grids[3, 2, 2] = (8, 0)

@@ -90,9 +90,14 @@ def test_a_line_without_a_step_is_named(tmp_path: Path) -> None:
 
 
 def test_files_of_one_second_are_read_in_the_order_they_were_begun(run: Path) -> None:
+    for name in ("abc.x", "12x.y", f"{'9' * 200}.z"):  # of somebody else
+        (run / "tensorboard" / f"events.out.tfevents.{name}").write_bytes(b"")
     for step in range(40, 170, 10):  # begun anew more often than a number has digits
         log = MetricsLog(run, step, fail)
         log.write(step + 10, {"loss": 1.0})
         log.close()
+    for path in (run / "tensorboard").glob("*tfevents.*"):
+        if not path.stat().st_size:
+            path.unlink()
     events = EventAccumulator(str(run / "tensorboard")).Reload()
     assert [scalar.step for scalar in events.Scalars("loss")] == list(range(10, 180, 10))

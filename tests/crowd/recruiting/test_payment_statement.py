@@ -79,9 +79,9 @@ def test_what_agrees_is_recorded_once(ledger: StudyDatabase, tmp_path: Path) -> 
 )
 def test_what_differs_is_named(ledger: StudyDatabase, tmp_path: Path, text: str, difference: str) -> None:
     lines = lines_of(tmp_path, f"person,amount\n{text}\n")
-    found = reconcile_statement(ledger, "pilot", lines, NOW)
-    assert any(line.startswith(difference) for line in found)
-    assert "nobody-here" not in str(found)
+    differences = reconcile_statement(ledger, "pilot", lines, NOW)
+    assert any(line.startswith(difference) for line in differences)
+    assert "nobody-here" not in str(differences)
 
 
 def test_another_currency_and_an_unowed_amount_change_nothing(ledger: StudyDatabase, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_a_page_of_a_plain_user_is_drawn_inside_of_the_sandbox(
 
 def processes_of(session: int) -> dict[str, int]:
     """Return the words and the mode of system calls of every process of a session."""
-    found = {}
+    modes = {}
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             # pid (name) state parent group session
@@ -62,5 +62,5 @@ def processes_of(session: int) -> dict[str, int]:
         except OSError:
             continue
         if int(numbers[3]) == session:
-            found[words] = int(lines["Seccomp"])
-    return found
+            modes[words] = int(lines["Seccomp"])
+    return modes
