@@ -71,7 +71,9 @@ def checked(entries: Any, where: str) -> list[dict[str, Any]]:
 def completed(task: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return a task of a suite document with missing keys filled in from the first matching entries.
 
-    `controls`, `keys` and `pace` belong together: a task that gives one of them gets none of the others.
+    `controls`, `keys` and `pace` belong together: a task that gives one of them gets none of the others. A
+    success rule about `truncated` refers to the environment's own time limit: a task with `max_steps` gets
+    none.
     """
     env_id = str(task.get("env", "")).rpartition(":")[2]
     gives_play = any(key in task for key in _PLAY)
@@ -79,7 +81,8 @@ def completed(task: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> 
     for entry in entries:
         if any(fnmatchcase(env_id, pattern) for pattern in entry["env"]):
             for key in LEFT_OUT:
-                if key in entry and not (gives_play and key in _PLAY):
+                is_cut = key == "success" and "max_steps" in task and "truncated" in str(entry.get(key))
+                if key in entry and not (gives_play and key in _PLAY) and not is_cut:
                     task_document.setdefault(key, entry[key])
     return task_document
 
@@ -91,9 +94,9 @@ def rule_of(env_id: str, max_steps: int | None = None) -> str:
     """
     spec = gymnasium.registry.get(env_id)
     threshold = None if spec is None else spec.reward_threshold
-    limit = None if spec is None else spec.max_episode_steps
-    is_cut = max_steps is not None and (limit is None or max_steps < limit)
-    return UNKNOWN if threshold is None or is_cut else f"return >= {float(threshold):g}"
+    if threshold is None or _is_cut(env_id, max_steps):
+        return UNKNOWN
+    return f"return >= {float(threshold):g}"
 
 
 def known_rule(env_id: str, max_steps: int | None = None) -> str:
@@ -101,7 +104,8 @@ def known_rule(env_id: str, max_steps: int | None = None) -> str:
 
     The package that registers the id must have been imported.
     """
-    return str(completed({"env": env_id}, tables()).get("success", rule_of(env_id, max_steps)))
+    task = {"env": env_id} | ({"max_steps": max_steps} if _is_cut(env_id, max_steps) else {})
+    return str(completed(task, tables()).get("success", rule_of(env_id, max_steps)))
 
 
 def action_names(env: gymnasium.Env[Any, Any]) -> tuple[str, ...]:
@@ -115,6 +119,13 @@ def action_names(env: gymnasium.Env[Any, Any]) -> tuple[str, ...]:
 
 
 _PLAY = ("controls", "keys", "pace")
+
+
+def _is_cut(env_id: str, max_steps: int | None) -> bool:
+    """Return whether `max_steps` is a tighter limit than the environment's own."""
+    spec = gymnasium.registry.get(env_id)
+    limit = None if spec is None else spec.max_episode_steps
+    return max_steps is not None and (limit is None or max_steps < limit)
 
 
 def _is_pattern(pattern: Any) -> bool:

@@ -98,6 +98,22 @@ def test_its_expert_wrapper_and_judge_play_train_and_are_measured(tutelage: Type
     assert door["impatient"]["success"]["estimate"] == 0.0
 
 
+@pytest.mark.slow
+def test_processes_of_a_cluster_have_it_too(tutelage: Typed, place: Path) -> None:
+    asked = ("simulate", "corridors", "-n", 6, "--who", "expert", "--who", "corridors.players:CLUMSY")
+    tutelage(*asked, "-o", "here", "--workers", 1)
+    tutelage(*asked, "-o", "over-ray", "--ray", "local")
+    steps: dict[str, list[list[str]]] = {}
+    for store in ("here", "over-ray"):
+        tutelage("export", store, "--to", "csv", "-o", f"{store}.csv", "--trust", "corridors")
+        for file in sorted((place / f"{store}.csv").rglob("*step*.csv")):
+            lines = file.read_text("utf-8").splitlines()
+            assert lines[0].startswith("episode,step")  # ids of episodes are random
+            steps.setdefault(store, []).append([line.partition(",")[2] for line in lines])
+    assert max(map(len, steps["here"])) > 10
+    assert steps["here"] == steps["over-ray"]
+
+
 ROAD = """
 import json, sys
 import tutelage as tt

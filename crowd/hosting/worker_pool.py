@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import multiprocessing
 import os
 import pickle
-import signal
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import Any
 
-from ...console.signals import inherited_by_none
 from ...datasets.trajectory import Trajectory
 from ...envs.drawing.rendering import drivers
 from ...envs.suite import Suite
 from ...errors import TutelageError
 from ...foreign_code.trust import trusted_names
 from .host import EnvironmentCrash
+from .processes import end_forkserver, end_processes, start_method, start_process
 from .worker import SIZE, packed, portable, preloaded, work
 
 _LONG = ("here", "begin", "rewind", "restored", "prove", "finish", "observations", "read")
@@ -36,9 +33,11 @@ _NO_START = (
     "expected processes for environments to start, got one that ended at once; "
     'a program of your own records under `if __name__ == "__main__":`'
 )
+_LATE_START = (
+    f"expected a process for environments to start within {_START_SECONDS:g} seconds, got one that did not: "
+    "this machine is busy with something else"
+)
 _STOPPED = "expected a recorder that runs, got one that has stopped"
-_END_SECONDS = 1.0
-"""How long processes may take to end, all together, before they are killed."""
 _RECHECK_SECONDS = 0.02
 
 
@@ -197,9 +196,9 @@ class WorkerPool:
         self._watching: asyncio.TimerHandle | None = None
         self.is_closed = False
         self._is_starting = False  # a process is being started, in a thread that cannot be interrupted
-        methods = multiprocessing.get_all_start_methods()
-        self._context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        if "forkserver" in methods:
+        method = start_method()
+        self._context: Any = multiprocessing.get_context(method)
+        if method == "forkserver":
             self._context.set_forkserver_preload(preloaded())
 
     async def start(self) -> None:
@@ -237,9 +236,9 @@ class WorkerPool:
         workers = [worker for group in self._groups.values() for worker in group]
         for worker in workers:
             worker.hang_up()
-        await asyncio.to_thread(_end_processes, [worker.process for worker in workers])
+        await asyncio.to_thread(end_processes, [worker.process for worker in workers])
         while self._is_starting:
-            _end_forkserver()
+            end_forkserver()
             await asyncio.sleep(_RECHECK_SECONDS)
         async with self._making:  # a process that was being made has ended
             pass
@@ -268,7 +267,7 @@ class WorkerPool:
         self._is_starting = True
         try:
             with worker_end:
-                await asyncio.to_thread(_start_process, process)
+                await asyncio.to_thread(start_process, process)
         except BaseException as error:
             own_end.close()
             if isinstance(error, OSError | EOFError):
@@ -282,14 +281,16 @@ class WorkerPool:
         self._groups[group].append(worker)
         if self.is_closed:  # `close` has not seen this worker
             worker.hang_up()
-            await asyncio.to_thread(_end_processes, [process])
+            await asyncio.to_thread(end_processes, [process])
             raise TutelageError(_STOPPED)
         if self._watching is None:
             self._watch(loop.time())
+        started = loop.time()
         try:
             await worker.ask("here", seconds=_START_SECONDS)
         except (RequestNotStarted, EnvironmentCrash):
-            raise TutelageError(_NO_START) from None
+            is_late = loop.time() - started > _START_SECONDS
+            raise TutelageError(_LATE_START if is_late else _NO_START) from None
         return worker
 
     def _on_worker_lost(self, group: str, worker: Worker) -> None:
@@ -297,7 +298,7 @@ class WorkerPool:
         if self.is_closed:
             return  # `close` ends all processes
         self.ended += 1
-        asyncio.get_running_loop().run_in_executor(None, _end_processes, [worker.process])
+        asyncio.get_running_loop().run_in_executor(None, end_processes, [worker.process])
 
     def _watch(self, due: float) -> None:
         """Check every process a few times per second."""
@@ -311,34 +312,8 @@ class WorkerPool:
         self._watching = loop.call_at(due, self._watch, due)
 
 
-def _start_process(process: Any) -> None:
-    with inherited_by_none():
-        process.start()
-
-
 def _memory_of_machine() -> int:
     names = getattr(os, "sysconf_names", {})
     if {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= names.keys():
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return 8 << 30
-
-
-def _end_processes(processes: list[Any]) -> None:
-    until = time.monotonic() + _END_SECONDS
-    for process in processes:
-        process.join(max(0.0, until - time.monotonic()))
-        if process.is_alive():
-            process.kill()
-            process.join()
-        with contextlib.suppress(ValueError):
-            process.close()
-
-
-def _end_forkserver() -> None:
-    """Kill the forkserver: while it imports, it answers nothing, and notices no end."""
-    from multiprocessing.forkserver import _forkserver
-
-    pid = getattr(_forkserver, "_forkserver_pid", None)
-    if pid is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)

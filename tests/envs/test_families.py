@@ -96,11 +96,18 @@ def test_known_families_bring_rules_keys_and_paces(name: str, rule: str, fps: fl
         ("exit-v0", "info.is_success and not info.crashed"),
         ("intersection-v1", "info.rewards.arrived_reward and not info.crashed"),
         ("merge-v0", "terminated and not info.crashed"),
+        ("highway-fast-v0", "truncated and not info.crashed"),
+        ("racetrack-oval-v1", "truncated and not info.crashed"),
     ],
 )
 def test_families_whose_info_tells_of_success_are_judged_by_it(name: str, rule: str) -> None:
     assert completed({"env": f"module:{name}"}, shipped())["success"] == rule
     assert completed({"env": name, "success": "reward > 1"}, shipped())["success"] == "reward > 1"
+
+
+def test_driving_until_a_limit_of_the_task_itself_is_no_success() -> None:
+    assert "success" not in completed({"env": "highway-v0", "max_steps": 9}, shipped())
+    assert completed({"env": "merge-v0", "max_steps": 9}, shipped())["success"].startswith("terminated")
 
 
 def test_a_bare_id_of_such_a_family_counts_what_was_true_during_the_episode() -> None:
