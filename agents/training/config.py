@@ -98,6 +98,18 @@ class TrainConfig:
         default="nothing",
         description="Weights of --from that are not trained: nothing, tokens, encoder or all-but-head.",
     )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        le=65_536,
+        description="Parts that a batch is computed in, one after the other, to need less memory.",
+        json_schema_extra=_FREE,
+    )
+    checkpoint_activations: bool = Field(
+        default=False,
+        description="Compute activations again in the backward pass instead of keeping them.",
+        json_schema_extra=_FREE,
+    )
     threads: int = Field(
         default=0,
         ge=0,
