@@ -24,7 +24,7 @@ SELF_IMITATION_SEEDS = 100_000_000
 
 _MANY = 1_000_000_000
 _FREE: dict[str, JsonValue] = {"free": True}
-"""Marks a setting that affects no weight, and may change when a run is resumed."""
+"""Marks a setting that may change when a run is resumed: it affects no weight, but for rounding and draws."""
 
 
 @with_short_errors

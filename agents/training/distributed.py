@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import count as count_from
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,9 @@ _PATIENCE = timedelta(days=30)
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.0001, 0.02
 _SECONDS_TO_TELL = 1.0
 """Time for a process that has failed to claim the line about it before the others report its absence."""
+
+_joins = count_from()
+"""Numbers the groups that this process has joined, which find their members by different keys."""
 
 
 class LostProcess(TutelageError):
@@ -145,7 +149,7 @@ def joined() -> Iterator[Processes]:
         store, *_ = next(dist.rendezvous("env://", timeout=_PATIENCE))
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if has_cuda else "gloo",
-            store=dist.PrefixStore("gradients", store),
+            store=dist.PrefixStore(f"gradients {next(_joins)}", store),
             rank=rank,
             world_size=count,
             timeout=_PATIENCE,

@@ -50,6 +50,7 @@ _QUOTED = re.compile(r'"([^"]*)"')
 _STATE_CLASS = re.compile(r"(^|-)(hover|focus|over)$|^ui-state-active$")
 """Classes that pages give to elements under the pointer, such as the active item of a menu."""
 
+_LONGEST_CACHED = 200  # characters; the cache of sentences is bounded by their number
 _TEXT, _VALUE = 24, 16  # most words of an element's text and value that are read
 _MONTHS = (
     *("january", "february", "march", "april", "may", "june", "july", "august", "september"),
@@ -91,9 +92,15 @@ class PageFeatures:
     group: IndexBags
 
 
-@lru_cache(maxsize=65536)
 def tokens_of(sentence: str) -> tuple[str, ...]:
-    """Split a sentence into lower-case words, numbers and single punctuation marks."""
+    """Split a sentence into lower-case words, numbers and single punctuation marks; cached if it is short."""
+    if len(sentence) <= _LONGEST_CACHED:
+        return _cached_tokens(sentence)
+    return tuple(_TOKEN.findall(sentence.lower()))
+
+
+@lru_cache(maxsize=65536)
+def _cached_tokens(sentence: str) -> tuple[str, ...]:
     return tuple(_TOKEN.findall(sentence.lower()))
 
 

@@ -29,7 +29,7 @@ def trained(columns: Mapping[str, TaskArrays], config: TrainConfig) -> tuple[Tra
 
 def difference(first: TrainState, second: TrainState) -> float:
     pairs = zip(first.policy.parameters(), second.policy.parameters(), strict=True)
-    return max(float((one - other).abs().max()) for one, other in pairs)
+    return max(float((one - other).detach().abs().max()) for one, other in pairs)
 
 
 def test_a_batch_in_one_part_is_the_whole_batch_bit_for_bit(columns: dict[str, TaskArrays]) -> None:
