@@ -34,6 +34,7 @@ from .tasks import COMPLETE_VARIABLE, completion, prepare_completion, suite_comp
 from .train_options import with_flags
 
 if TYPE_CHECKING:
+    from ..agents.training.distributed import Processes
     from ..agents.training.run_log import SelfImitationRound
     from ..datasets.quality.weights import DemonstratorWeight
     from ..datasets.store import Store
@@ -82,7 +83,8 @@ def _outcome() -> tuple[str, int]:
         return message_of(error), 2
     except _UsageError as error:
         # a group without a verb has shown its help
-        return printable(_usage(error)) if error.format_message() else "", 2
+        is_told = not error.format_message() or os.environ.get("RANK", "0") != "0"
+        return "" if is_told else printable(_usage(error)), 2
     except (KeyboardInterrupt, typer.Abort):
         return "stopped", 130
     except Exception as error:  # not a blanket: what bad input can cause is a TutelageError where it is read
@@ -296,12 +298,33 @@ def train(
     **flags: Any,
 ) -> None:
     """Train one policy on everything in the stores; flags override the YAML given with --config."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    if "WORLD_SIZE" not in os.environ:
+        _train(folders, out, config, given, parent, resume, as_json)
+        return
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # what a lost connection means is told in one line
+    from ..agents.training.distributed import joined
+
+    with joined() as processes:
+        _train(folders, out, config, given, parent, resume, as_json, processes)
+
+
+def _train(
+    folders: list[Path],
+    out: Path,
+    config: Path | None,
+    given: dict[str, Any],
+    parent: Path | None,
+    resume: bool,
+    as_json: bool,
+    processes: Processes | None = None,
+) -> None:
+    """Train; of several processes, the first prints."""
     from ..agents.training.resuming import settings_for
     from ..files.folder_kinds import RUN, expect_place
 
     expect_place(out, RUN)
     stores = [_store(folder) for folder in folders]
-    given = {name: value for name, value in flags.items() if value is not None}
     settings = settings_for(out, config, given, resume, _shape_of(parent))
     if not resume and any((out / name).exists() for name in ("state.safetensors", "kept")):
         raise TutelageError(
@@ -309,8 +332,10 @@ def train(
         )
     from ..agents.evaluation.training_run import train_run
     from ..agents.policy.checkpoint import kept_facts
+    from ..agents.training.distributed import ALONE
     from ..datasets.quality.weights import table
 
+    processes = processes or ALONE
     failed: dict[str, str] = {}
     shown = errors if as_json else console
     document: dict[str, Any] = {"run": out, "kept": out / "kept", "demonstrators": [], "rounds": []}
@@ -326,6 +351,7 @@ def train(
     def note_failure(task: str, reason: str) -> None:
         failed.setdefault(task, reason)
 
+    processes.wait()  # until all have looked at the run's folder, where the first writes from now on
     train_run(
         stores,
         out,
@@ -336,7 +362,10 @@ def train(
         tell_weights=tell_weights,
         tell_round=tell_round,
         tell_failure=note_failure,
+        processes=processes,
     )
+    if not processes.is_first:
+        return
     failures = [f"task {task!r}: failed: {why}" for task, why in failed.items()]
     if as_json:
         print_json("train", {**document, **kept_facts(out / "kept"), "failures": failures})

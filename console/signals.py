@@ -145,6 +145,10 @@ class Signals:
         self._was_said = True
         return f"stopped; {self._text}"
 
+    def hush(self) -> None:
+        """Print no line when this process is stopped: another process of the same command does."""
+        self._was_said = True
+
     def end_others(self) -> None:
         """End all processes that this process started."""
         for end in list(self._enders):
@@ -267,13 +271,15 @@ def leave_to_parent() -> None:
 def stop_quietly_until_main() -> None:
     """In the command's own process, end on a signal without a traceback until `main` has been imported."""
     is_command = os.path.basename(sys.argv[0] if sys.argv else "").removesuffix(".exe") == "tutelage"
+    is_command = is_command or (sys.argv[:1] == ["-m"] and "tutelage" in sys.orig_argv)  # python -m tutelage
     if not is_command or multiprocessing.parent_process() is not None:
         return
     if threading.current_thread() is not threading.main_thread():
         return
 
     def end(number: int, _: object) -> None:
-        os.write(2, f"tutelage: stopped; {AGAIN}\n".encode())
+        if os.environ.get("RANK", "0") == "0":  # of several processes of one run, the first tells
+            os.write(2, f"tutelage: stopped; {AGAIN}\n".encode())
         os._exit(128 + number)
 
     for number, default in zip(SIGNALS, (signal.default_int_handler, signal.SIG_DFL), strict=True):

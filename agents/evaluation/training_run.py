@@ -14,6 +14,7 @@ from ..policy.checkpoint import LoadedPolicy, copy, load
 from ..policy.fine_tuning import expect_same_shape
 from ..training.behavior_cloning import train
 from ..training.config import TrainConfig
+from ..training.distributed import ALONE, Processes
 from ..training.run_log import SelfImitationRound
 from ..training.self_imitation import self_imitate
 from .compare import checkpoint_of, select_success
@@ -33,14 +34,21 @@ def train_run(
     tell_weights: Callable[[list[DemonstratorWeight]], None] | None = None,
     tell_round: Callable[[SelfImitationRound], None] | None = None,
     tell_failure: Callable[[str, str], None] | None = None,
+    processes: Processes = ALONE,
 ) -> Path:
     """Train one policy on the stores, keep the best on select seeds, and let it imitate its own successes.
 
     Weights start from those of `parent`, a run or checkpoint, if given; a copy of it is kept in the run, from
     which it is resumed. `tell_weights` hears what each demonstrator's episodes weigh, `tell_round` what came
     of each round of self-imitation, `tell_failure` of (task, reason) where an environment failed. Returns
-    `out/kept`. Raises what `behavior_cloning.train` and `self_imitation.self_imitate` raise.
+    `out/kept`. Each of several `processes` calls this; self-imitation needs a run of one, which may resume
+    theirs. Raises what `behavior_cloning.train` and `self_imitation.self_imitate` raise.
     """
+    if config.self_imitation and processes.count > 1:
+        raise TutelageError(
+            f"expected one process for --self-imitation, got {processes.count}; train with "
+            "--self-imitation 0, then --resume with one process"
+        )
 
     def note_failure(task: str, reason: str) -> None:
         if tell_failure is not None:
@@ -55,7 +63,11 @@ def train_run(
     evaluate = select_success(
         union(stores), episodes=config.select_episodes, workers=config.workers, tell=note_failure
     )
-    loaded = _parent(parent, out, config, resume)
+    with processes.first_alone():
+        # the first process copies it into the run, where the others find it
+        loaded = (
+            _parent(parent, out, config, resume) if processes.is_first else _copied_parent(out, config.device)
+        )
     has_rounds = (out / "kept").is_dir() and (out / "self-imitation").is_dir()
     if not (resume and config.self_imitation and has_rounds):
         train(
@@ -67,6 +79,7 @@ def train_run(
             progress=progress,
             tell=tell_weights,
             parent=loaded,
+            processes=processes,
         )
     if config.self_imitation:
         self_imitate(stores, out, config, evaluate=evaluate, progress=progress, tell=note_round)
@@ -78,7 +91,7 @@ def _parent(source: Path | None, out: Path, config: TrainConfig, resume: bool) -
     copied = out / PARENT
     refuse_link(copied)
     if resume:
-        loaded = load(copied, config.device) if copied.is_dir() else None
+        loaded = _copied_parent(out, config.device)
         if source is not None and (loaded is None or load(checkpoint_of(source)).seal != loaded.seal):
             raise TutelageError(
                 f"expected the parent that {out} was begun with, got another ({source}); resume without "
@@ -101,3 +114,9 @@ def _parent(source: Path | None, out: Path, config: TrainConfig, resume: bool) -
     expect_same_shape(loaded.policy.config, config)  # before anything is written
     copy(checkpoint_of(source), copied)
     return loaded
+
+
+def _copied_parent(out: Path, device: str) -> LoadedPolicy | None:
+    """Return the parent that a run has a copy of; None if it started from none."""
+    refuse_link(out / PARENT)
+    return load(out / PARENT, device) if (out / PARENT).is_dir() else None

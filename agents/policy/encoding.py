@@ -5,7 +5,7 @@ Tasks with the same observation and action spaces share one interface, and with 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -251,7 +251,7 @@ def _interface(environment: TaskEnv, group: list[TaskArrays]) -> IOSpec:
         keys = common_keys(np.concatenate([arrays.actions for arrays in group]))
         return IOSpec((ObservationSpec("elements", "page"),), page_parts(keys))
     specs = tuple(
-        _fit_leaf(leaf, np.concatenate([arrays.observations[leaf.path][:LOOKED_AT] for arrays in group]))
+        _fit_leaf(leaf, [arrays.observations[leaf.path] for arrays in group])
         for leaf in leaves(environment.observation_space)
     )
     actions = np.concatenate([arrays.actions for arrays in group])
@@ -262,25 +262,31 @@ def _interface(environment: TaskEnv, group: list[TaskArrays]) -> IOSpec:
     return IOSpec(specs, tuple(parts))
 
 
-def _fit_leaf(leaf: Leaf, values: np.ndarray) -> ObservationSpec:
+def _fit_leaf(leaf: Leaf, columns: Sequence[np.ndarray]) -> ObservationSpec:
+    """Fit a leaf to its columns, of which only what is needed is read."""
     space, shape = leaf.space, tuple(leaf.space.shape or ())
     if leaf.is_text:
         return ObservationSpec(leaf.path, "text")
+
+    def values(most: int = LOOKED_AT) -> np.ndarray:
+        return np.concatenate([column[:most] for column in columns])
+
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and not has_table(space):
-        return fit_vector(leaf.path, shape, values)
+        return fit_vector(leaf.path, shape, values())
     if isinstance(space, spaces.Discrete):
         return ObservationSpec(leaf.path, "discrete", shape, (int(space.n),), (int(space.start),))
     if isinstance(space, spaces.MultiDiscrete):
         sizes, low = space.nvec.ravel().tolist(), np.broadcast_to(space.start, shape).ravel().tolist()
         return ObservationSpec(leaf.path, "discrete", shape, tuple(sizes), tuple(low))
-    if isinstance(space, spaces.Box) and values.dtype.kind in "iu" and len(shape) in (2, 3):
+    dtype = values(1).dtype
+    if isinstance(space, spaces.Box) and dtype.kind in "iu" and len(shape) in (2, 3):
         # small integers on a small board: symbols, not intensities
-        if max(shape[:2]) <= GRID_SIDE and values.max(initial=0) < GRID_VALUES:
-            return ObservationSpec(leaf.path, "grid", shape, common=_common(values))
-        if values.dtype == np.uint8 and len(shape) == 3:
+        if max(shape[:2]) <= GRID_SIDE and values().max(initial=0) < GRID_VALUES:
+            return ObservationSpec(leaf.path, "grid", shape, common=_common(values()))
+        if dtype == np.uint8 and len(shape) == 3:
             # at most 8 x 8 patches, at least 4 pixels wide
             return ObservationSpec(leaf.path, "image", shape, patch=max(4, -(-max(shape[:2]) // 8)))
-    return fit_vector(leaf.path, shape, values)
+    return fit_vector(leaf.path, shape, values())
 
 
 def has_table(space: spaces.Discrete | spaces.MultiDiscrete) -> bool:

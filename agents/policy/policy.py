@@ -5,13 +5,15 @@ instruction words + observation → tokens → step encoder → one summary a st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ...datasets.arrays.sampler import WindowBatch
 from ...envs.task_env import TaskEnv
@@ -26,6 +28,9 @@ from .interface_checks import expect_fits
 from .tokens import EmbeddedBatch, ObservationEmbedding
 from .transformer import TransformerBlock, pack
 from .web.page_actions import RepeatGuard
+
+LEAST_WEIGHT = 1e-9
+"""Least sum of weights that a loss is divided by: a batch without any weight has loss 0."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,8 @@ class Policy(nn.Module):
         )
         self.decoder = Decoder(encoding.interfaces, width)
         self.memoryless_tasks: frozenset[str] = frozenset()
+        self.recomputes = False
+        """Whether the backward pass computes the activations of blocks again instead of keeping them."""
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -119,13 +126,22 @@ class Policy(nn.Module):
 
     def loss(self, batch: Mapping[str, WindowBatch]) -> tuple[Tensor, dict[str, float]]:
         """Return the weighted mean cross entropy a step, and the mean of each task."""
+        total, weight, by_task = self.loss_sums(batch)
+        return total / max(weight, LEAST_WEIGHT), {
+            task: part / max(mass, LEAST_WEIGHT) for task, (part, mass) in by_task.items()
+        }
+
+    def loss_sums(
+        self, batch: Mapping[str, WindowBatch]
+    ) -> tuple[Tensor, float, dict[str, tuple[float, float]]]:
+        """Return the weighted sum of the cross entropies, the sum of the weights, and both by task."""
         losses, weight, sizes = self.step_losses(batch)
         weighted = losses * weight.to(self.device, non_blocking=True)
         counts = list(sizes.values())
         sums = torch.stack([part.sum() for part in weighted.detach().split(counts)]).cpu().tolist()
-        masses = [max(float(part.sum()), 1e-9) for part in weight.split(counts)]
-        metrics = {task: total / mass for task, total, mass in zip(sizes, sums, masses, strict=True)}
-        return weighted.sum() / max(float(weight.sum()), 1e-9), metrics
+        masses = [float(part.sum()) for part in weight.split(counts)]
+        by_task = dict(zip(sizes, zip(sums, masses, strict=True), strict=True))
+        return weighted.sum(), float(weight.sum()), by_task
 
     def step_losses(self, batch: Mapping[str, WindowBatch]) -> tuple[Tensor, Tensor, dict[str, int]]:
         """Return each step's cross entropy and its weight on the processor, `[S]`, and each task's steps.
@@ -179,10 +195,10 @@ class Policy(nn.Module):
         first = to_device(embedded.packing.starts, self.device)
         tokens = embedded.tokens
         for block in self.encoder[:-1]:
-            tokens = block(tokens, embedded.packing, embedded.positions)
+            tokens = self._through(block, tokens, embedded.packing, embedded.positions)
         last = self.encoder[-1]
         assert isinstance(last, TransformerBlock)
-        summaries = last.summarize(tokens, embedded.packing, first, embedded.positions)
+        summaries = self._through(last.summarize, tokens, embedded.packing, first, embedded.positions)
         return summaries.index_select(0, embedded.back), embedded, tokens
 
     def remember(self, summaries: Tensor, lengths: np.ndarray) -> Tensor:
@@ -196,8 +212,15 @@ class Policy(nn.Module):
         back[gather] = np.arange(len(gather))
         x = summaries.index_select(0, to_device(gather, self.device))
         for block in self.memory:
-            x = block(x, packing, positions, causal=True)
+            x = self._through(block, x, packing, positions, True)
         return normalize_rms(x.index_select(0, to_device(back, self.device)))
+
+    def _through(self, block: Callable[..., Tensor], *inputs: Any) -> Tensor:
+        """Apply a block; with `recomputes`, only its inputs are kept (Chen et al., 2016)."""
+        if self.recomputes and self.training:
+            out: Tensor = checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=True)
+            return out
+        return block(*inputs)
 
     def start(self, task: str, count: int) -> KVCache:
         """Return the empty memory of `count` episodes of a task that start together."""

@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,14 @@ from ..policy.devices import choose_device
 from ..policy.policy import Policy
 from .config import TrainConfig
 from .cores import ThroughputMonitor
+from .distributed import ALONE, LostProcess, Processes
 from .expertise_models import skills
 from .holdout import Holdout
 from .metrics_log import LOG_EVERY, RESUME, MetricsLog, read_log
 from .progress import TrainingProgress
 from .resuming import CONFIG, change_of_steps, expect_same_config, fixed
 from .state import OLDER, STATE, forget_older, load_state, save_state
-from .step import TrainState, begin, make_sampler, schedule, training_step
+from .step import TrainState, begin, divided_step, make_sampler, schedule
 
 Evaluate = Callable[[Policy], Mapping[str, float]]
 """Returns success by task on select seeds, which chooses the kept checkpoint."""
@@ -57,6 +58,7 @@ def train(
     parent: LoadedPolicy | None = None,
     emphasis: Mapping[str, float] | None = None,
     notice: Callable[[str], None] | None = None,
+    processes: Processes = ALONE,
 ) -> Path:
     """Train one policy on all episodes in the stores on record seeds; returns the kept checkpoint.
 
@@ -69,44 +71,52 @@ def train(
     there are no demonstrations, when `resume` finds another configuration (see `resuming`), other
     demonstrations or another parent, when a batch would be empty, and when the disk is full; the run can be
     resumed after that.
+
+    Every one of several `processes` calls this with the same arguments and computes a part of each batch. The
+    first alone caches the replayed stores, evaluates, calls `tell` and `notice`, and reads and writes `out`;
+    it saves the state when another process ends.
     """
-    choose_device(config.device)  # one that is not there is told before anything is read
+    # one that is not there is told before anything is read
+    processes.expect_device(choose_device(config.device))
     suite = union(stores)
     for store in stores:
         store.admit_played()
         expect_environments(store)
-    notice = notice or _print_notice
+    notice = (notice or _print_notice) if processes.is_first else _ignore
     before = expect_same_config(out, config) if resume else config
     for name in ("last", "kept", "tensorboard"):  # the run may come from an untrusted source
         refuse_link(out / name)
     threads = torch.get_num_threads()
-    pace = ThroughputMonitor(config.threads, torch.set_num_threads)
+    pace = ThroughputMonitor(config.threads, torch.set_num_threads, processes.local)
+    progress = progress and processes.is_first
     try:
-        columns = _columns(stores, config, progress)
-        skilled = skills(columns, config, progress) if config.weights in ("expertise", "both") else {}
-        if tell:
-            tell(weigh(columns, config.weights, skilled))
-        weights = episode_weights(columns, config.weights, skilled)
+        with processes.first_alone():  # the others find its cache
+            columns = _columns(stores, config, progress)
+        weights = _weights(columns, config, processes, progress, tell)
         holdout = Holdout.of(columns, weights, config) if config.holdout else None
         sampler = make_sampler(columns, config, holdout.taught if holdout else weights, emphasis)
         if emphasis is None:  # shares in a self-imitation round follow from it, not from flags
             _expect_full_batches(sampler, config, len(columns))
-        run = begin(columns, config, parent, suite)
+        run = begin(columns, config, parent, suite, processes.local)
         lineage = _lineage(stores, run.policy) | {"parent": parent.seal if parent else None}
         begun_with = {"settings": fixed(config), **lineage}
-        if resume and _was_saved(out, before, notice):
-            expected = {"begun_with": begun_with}
-            run.restore(load_state(out, run.policy, run.average, run.optimizer, expected, notice))
-            if change := change_of_steps(before, config, run.step):
-                notice(change)
-        with disk_errors(out):
-            out.mkdir(parents=True, exist_ok=True)
-            if not resume or before != config:
-                config.save(out / CONFIG)
+        log = None
+        if processes.is_first:
+            if resume and _was_saved(out, before, notice):
+                expected = {"begun_with": begun_with}
+                run.restore(load_state(out, run.policy, run.average, run.optimizer, expected, notice))
+                if change := change_of_steps(before, config, run.step):
+                    notice(change)
+            with disk_errors(out):
+                out.mkdir(parents=True, exist_ok=True)
+                if not resume or before != config:
+                    config.save(out / CONFIG)
+            log = MetricsLog(out, run.step, notice)
+        run.restore(processes.tell(run.facts()))
+        processes.share(run.tensors())
         lineage["config"] = asdict(config)
-        log = MetricsLog(out, run.step, notice)
-        training = _TrainingRun(run, out, config, suite, lineage, begun_with, log, holdout)
-        with closing(log), signals.installed(), signals.rescue(training.stop):
+        training = _TrainingRun(run, out, config, suite, lineage, begun_with, log, holdout, processes)
+        with closing(log) if log else nullcontext(), signals.installed(), signals.rescue(training.stop):
             try:
                 _loop(training, sampler, pace, evaluate, progress, notice)
                 training.save()
@@ -115,7 +125,12 @@ def train(
                 training.stop()
                 training.save_policies()
                 raise signals.conclude(training.advice) from error
-        forget_older(out)
+            except LostProcess as error:
+                training.stop()
+                raise LostProcess(f"{error}; {training.advice}") from error
+        if processes.is_first:
+            forget_older(out)
+        processes.wait()
     finally:
         torch.set_num_threads(threads)
     return out / "kept"
@@ -123,7 +138,10 @@ def train(
 
 @dataclass(frozen=True)
 class _TrainingRun:
-    """A run with its inputs; `begun_with` holds what must be unchanged to resume it."""
+    """A run with its inputs; `begun_with` holds what must be unchanged to resume it.
+
+    Without a `log` it is that of a process that writes nothing.
+    """
 
     run: TrainState
     out: Path
@@ -131,8 +149,9 @@ class _TrainingRun:
     suite: Suite
     lineage: Mapping[str, Any]
     begun_with: Mapping[str, Any]
-    log: MetricsLog
+    log: MetricsLog | None
     holdout: Holdout | None = None
+    processes: Processes = ALONE
 
     @property
     def advice(self) -> str:
@@ -141,6 +160,8 @@ class _TrainingRun:
 
     def save(self) -> None:
         """Write the state to resume from."""
+        if self.log is None:
+            return
         with self.run.whole:
             self.log.sync()
             facts = {**self.run.facts(), "begun_with": dict(self.begun_with)}
@@ -149,6 +170,8 @@ class _TrainingRun:
 
     def save_policies(self) -> None:
         """Write the averaged weights as `last`, and as `kept` unless an evaluation has chosen others."""
+        if self.log is None:
+            return
         facts = {**self.lineage, "step": self.run.step}
         for name in ("last", "kept") if self.run.best < 0 else ("last",):
             save(self.run.average, self.out / name, suite=self.suite, lineage=facts, then=RESUME)
@@ -166,6 +189,13 @@ class _TrainingRun:
         Each task is played with and without memory; the better mode is used from then on.
         """
         run = self.run
+        if self.log is not None:
+            self._choose(self.log, evaluate)
+        with signals.let_in():
+            run.restore(self.processes.tell(run.facts()))
+
+    def _choose(self, log: MetricsLog, evaluate: Evaluate) -> None:
+        run = self.run
         try:
             with signals.let_in():
                 select, memoryless_tasks = _select(run.average, evaluate)
@@ -179,7 +209,7 @@ class _TrainingRun:
         score = run.best  # without a success rule, the latest is kept
         if select:
             score = float(np.mean(list(select.values())))
-            self.log.write(run.step, {"select": select, "select_mean": score})
+            log.write(run.step, {"select": select, "select_mean": score})
         if score >= run.best:
             run.best = score
             facts = {**self.lineage, "step": run.step, "select": select}
@@ -187,7 +217,7 @@ class _TrainingRun:
 
     def measure_holdout(self) -> None:
         """Log the loss of the averaged weights on held-out episodes; no checkpoint is chosen by it."""
-        if self.holdout is not None:
+        if self.holdout is not None and self.log is not None:
             loss, by_task = self.holdout.loss(self.run.average)
             self.log.write(self.run.step, {"holdout_loss": loss, "holdout_task_loss": by_task})
 
@@ -224,16 +254,16 @@ def _loop(
                 break
             step_start = time.perf_counter()
             with signals.let_in():
-                batch = sampler.batch(run.step) or sampler.going_on(run.step)
-            loss, metrics = training_step(run, batch, config)
+                samples += sampler.size(run.step)
+            loss, metrics = divided_step(run, sampler, config, training.processes)
             _expect_finite(loss, run.step)
             elapsed += time.perf_counter() - step_start
-            samples += sum(len(examples.actions) for examples in batch.values())
             if run.step % LOG_EVERY == 0 or run.step == config.steps:
                 speed = {"steps_per_second": LOG_EVERY / elapsed, "samples_per_second": samples / elapsed}
                 rate = config.learning_rate * schedule(run.step - 1, config)
                 figures = {"loss": loss, "task_loss": metrics, "learning_rate": rate, **speed}
-                log.write(run.step, {**figures, "seconds": time.perf_counter() - run_start})
+                if log is not None:
+                    log.write(run.step, {**figures, "seconds": time.perf_counter() - run_start})
                 elapsed, samples = 0.0, 0
                 bar.figures(run.select, loss, speed["steps_per_second"])
                 if slow := pace.rate(speed["steps_per_second"]):
@@ -252,6 +282,26 @@ def _select(policy: Policy, evaluate: Evaluate) -> tuple[dict[str, float], froze
     without_memory = {task: float(rate) for task, rate in evaluate(policy).items()}
     memoryless_tasks = frozenset(task for task, rate in without_memory.items() if rate > select[task])
     return {task: max(rate, without_memory[task]) for task, rate in select.items()}, memoryless_tasks
+
+
+def _weights(
+    columns: Mapping[str, TaskArrays],
+    config: TrainConfig,
+    processes: Processes,
+    progress: bool,
+    tell: Callable[[list[DemonstratorWeight]], None] | None,
+) -> dict[str, np.ndarray]:
+    """Return the episode weights by task, `[E]`; the first process computes them."""
+    weights = {task: np.zeros(len(arrays.success)) for task, arrays in columns.items()}
+    if processes.is_first:
+        skilled = skills(columns, config, progress) if config.weights in ("expertise", "both") else {}
+        if tell:
+            tell(weigh(columns, config.weights, skilled))
+        weights = episode_weights(columns, config.weights, skilled)
+    if processes.count > 1:
+        weights = {task: np.array(by_episode, np.float64) for task, by_episode in weights.items()}
+        processes.share([torch.from_numpy(by_episode) for by_episode in weights.values()])
+    return weights
 
 
 def _columns(stores: Sequence[Store], config: TrainConfig, progress: bool) -> dict[str, TaskArrays]:
@@ -303,6 +353,10 @@ def _expect_finite(loss: float, step: int) -> None:
             f"expected a finite loss at step {step}, got {loss}; train anew with lower learning rates "
             f"(--learning-rate, --table-learning-rate)"
         )
+
+
+def _ignore(text: str) -> None:
+    """Take no notice: the first process tells."""
 
 
 def _print_notice(text: str) -> None:

@@ -24,7 +24,7 @@ SELF_IMITATION_SEEDS = 100_000_000
 
 _MANY = 1_000_000_000
 _FREE: dict[str, JsonValue] = {"free": True}
-"""Marks a setting that affects no weight, and may change when a run is resumed."""
+"""Marks a setting that may change when a run is resumed: it affects no weight, but for rounding and draws."""
 
 
 @with_short_errors
@@ -97,6 +97,18 @@ class TrainConfig:
     freeze: Literal["nothing", "tokens", "encoder", "all-but-head"] = Field(
         default="nothing",
         description="Weights of --from that are not trained: nothing, tokens, encoder or all-but-head.",
+    )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        le=65_536,
+        description="Parts that a batch is computed in, one after the other, to need less memory.",
+        json_schema_extra=_FREE,
+    )
+    checkpoint_activations: bool = Field(
+        default=False,
+        description="Compute activations again in the backward pass instead of keeping them.",
+        json_schema_extra=_FREE,
     )
     threads: int = Field(
         default=0,

@@ -63,22 +63,24 @@ class CpuUsage:
                 idle += unused + waiting + (nice if gives_way else 0)
         return cls(time.monotonic(), idle / ticks, time.process_time())
 
-    def free_since(self, before: CpuUsage) -> float:
-        """Return the mean number of cores this process used or could have used since `before`."""
-        return (self.idle - before.idle + self.process - before.process) / max(
-            self.clock - before.clock, 1e-9
-        )
+    def free_since(self, before: CpuUsage, sharing: int = 1) -> float:
+        """Return the mean number of cores this process used or could have used since `before`.
+
+        Idle cores are divided among `sharing` processes.
+        """
+        idle = (self.idle - before.idle) / sharing
+        return (idle + self.process - before.process) / max(self.clock - before.clock, 1e-9)
 
 
-def free_cores() -> float:
-    """Return how many cores other programs leave free now; takes a quarter of a second."""
+def free_cores(sharing: int = 1) -> float:
+    """Return how many cores other programs leave to each of `sharing` processes; takes a quarter second."""
     before = CpuUsage.now()
     if before is None:
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-        return max(0.0, (os.cpu_count() or 1) - load)
+        return max(0.0, (os.cpu_count() or 1) - load) / sharing
     time.sleep(_SAMPLE_SECONDS)
     after = CpuUsage.now()
-    return after.free_since(before) if after else float(allowed_cores())
+    return after.free_since(before, sharing) if after else allowed_cores() / sharing
 
 
 def threads_for(free: float) -> int:
@@ -91,13 +93,13 @@ def threads_for(free: float) -> int:
 class ThroughputMonitor:
     """Compares a run's speed with the best it has shown, and adapts its number of threads.
 
-    With `chosen` above 0 that number is used; with 0, as many as cores are free, measured again and again.
-    `set_threads` is called with the number.
+    With `chosen` above 0 that number is used; with 0, as many as cores are free, measured again and again;
+    `sharing` processes of one run divide them. `set_threads` is called with the number.
     """
 
-    def __init__(self, chosen: int, set_threads: Callable[[int], None]) -> None:
-        self._is_chosen, self._set = bool(chosen), set_threads
-        self.threads = chosen or threads_for(free_cores())
+    def __init__(self, chosen: int, set_threads: Callable[[int], None], sharing: int = 1) -> None:
+        self._is_chosen, self._set, self._sharing = bool(chosen), set_threads, sharing
+        self.threads = chosen or threads_for(free_cores(sharing))
         self._set(self.threads)
         self._best, self._is_slow = 0.0, False
         self._before = CpuUsage.now()
@@ -126,7 +128,7 @@ class ThroughputMonitor:
         now, before = CpuUsage.now(), self._before
         if now is None or before is None or now.clock - before.clock < _SHORTEST_SECONDS:
             return None
-        free = now.free_since(before)
+        free = now.free_since(before, self._sharing)
         if now.clock - before.clock >= _AGAIN_SECONDS:
             self._before = now
             if not self._is_chosen and (threads := threads_for(free)) != self.threads:

@@ -128,11 +128,7 @@ def _log_ratios(judge: Policy, arrays: TaskArrays, trainers: frozenset[str]) -> 
     first, ratios = 0, []
     names = arrays.demonstrator
     interface = judge.encoding.interface(arrays.task.id)
-    observations = {
-        path: leaf.take(np.arange(len(arrays)), axis=0) for path, leaf in arrays.observations.items()
-    }
-    numbers, is_encodable = encode_actions(interface, arrays.actions, observations if interface.page else {})
-    options = _count_options(interface, observations)
+    numbers, is_encodable, options = _encoded(interface, arrays)
     frequencies = [_frequencies(part, numbers[:, i]) for i, part in enumerate(interface.parts)]
     while first < len(names):  # episodes are grouped by person
         stop = first
@@ -147,6 +143,27 @@ def _log_ratios(judge: Policy, arrays: TaskArrays, trainers: frozenset[str]) -> 
                 ratios.append((names[first], episode_ratio))
         first = stop
     return ratios
+
+
+def _encoded(interface: IOSpec, arrays: TaskArrays) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Return the numbers of all actions, which can be expressed, and the options of each step by kind.
+
+    Pages are read in pieces: all of them may be more than memory holds.
+    """
+    if interface.page is None:
+        return (*encode_actions(interface, arrays.actions, {}), {})
+    pieces = []
+    for first in range(0, len(arrays), _ROWS):
+        rows = np.arange(first, min(first + _ROWS, len(arrays)))
+        observations = {path: leaf.take(rows, axis=0) for path, leaf in arrays.observations.items()}
+        encoded = encode_actions(interface, arrays.actions[rows], observations)
+        pieces.append((*encoded, _count_options(observations)))
+    numbers, is_encodable, options = zip(*pieces, strict=True)
+    return (
+        np.concatenate(numbers),
+        np.concatenate(is_encodable),
+        {kind: np.concatenate([counts[kind] for counts in options]) for kind in options[0]},
+    )
 
 
 @torch.no_grad()
@@ -205,10 +222,8 @@ def _frequencies(part: ActionPart, column: np.ndarray) -> np.ndarray:
     return (counts + 1.0) / (counts.sum() + part.size)
 
 
-def _count_options(interface: IOSpec, observations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the number of tokens that each step `[S]` can point at, by kind; {} without pages."""
-    if interface.page is None:
-        return {}
+def _count_options(observations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the number of tokens on the pages of each step `[S]` that can be pointed at, by kind."""
     elements = [len(read_columns(str(page))["ref"]) + 1 for page in observations["elements"]]
     words = [max(1, len(places_of(str(instruction)))) for instruction in observations["instruction"]]
     return {"element": np.array(elements), "word": np.array(words)}

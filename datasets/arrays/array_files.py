@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from ...files.bounded_files import open_regular, read_json
 from ...files.finite_json import json_text
 from ..proof import ReplayResult
 from ..trajectory import Trajectory
+from .text_files import MappedTexts, TextFiles, Texts
 
 _LEAF = "observations/"
 
@@ -57,13 +59,13 @@ class ArrayChunk:
 
 
 class ColumnArrays:
-    """Arrays of `size` steps, filled chunk by chunk. Text is stored as codes into a vocabulary."""
+    """Arrays of `size` steps, filled chunk by chunk. Text is stored as codes into `Texts`."""
 
     def __init__(self, size: int, folder: Path | None = None) -> None:
         self._size = size
         self._folder = folder
         self._arrays: dict[str, np.ndarray] = {}
-        self._codes: dict[str, dict[str, int]] = {}
+        self._texts: dict[str, Texts | TextFiles | MappedTexts] = {}
 
     def get(self, name: str) -> np.ndarray | None:
         """Return an array, or None when no chunk contained it."""
@@ -76,8 +78,8 @@ class ColumnArrays:
         """Write a chunk's steps, beginning at step `first`."""
         for name, array in chunk.arrays.items():
             if (words := chunk.words.get(name)) is not None:
-                codes = self._codes.setdefault(name, {})
-                array = np.array([codes.setdefault(word, len(codes)) for word in words], np.int32)[array]
+                texts = self._texts_of(name)
+                array = np.array([texts.number(word) for word in words], np.int32)[array]
             if name not in self._arrays:
                 self._arrays[name] = self._allocate(name, array)
             target = self._arrays[name]
@@ -88,38 +90,50 @@ class ColumnArrays:
                 )
             target[first : first + len(array)] = array
 
-    def observations(self) -> dict[str, np.ndarray]:
-        """Return leaf path → `[N, ...]`; text leaves as object arrays of shared `str`."""
-        leaves = {}
+    def observations(self) -> dict[str, Any]:
+        """Return leaf path → `[N, ...]`; text leaves as object arrays of shared `str`, or as `TextLeaf`."""
+        leaves: dict[str, Any] = {}
         for name, array in self._arrays.items():
-            if name in self._codes:
-                array = np.array([*self._codes[name]], object)[array]
+            texts = self._texts.get(name)
+            assert not isinstance(texts, TextFiles)  # these are loaded after they are saved
             if name.startswith(_LEAF):
-                leaves[name.removeprefix(_LEAF)] = array
+                leaves[name.removeprefix(_LEAF)] = array if texts is None else texts.leaf(array)
         return leaves
 
     def save(self) -> None:
-        """Flush the files, and write the index of array names and vocabularies."""
+        """Flush the files, and write the index of the names of arrays and texts."""
         assert self._folder is not None
         for array in self._arrays.values():
             if isinstance(array, np.memmap):
                 array.flush()
-        contents = {"arrays": list(self._arrays), "words": {k: list(v) for k, v in self._codes.items()}}
+        for texts in self._texts.values():
+            if isinstance(texts, TextFiles):
+                texts.close()
+        contents = {"arrays": list(self._arrays), "texts": list(self._texts)}
         (self._folder / "columns.json").write_text(json_text(contents), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> ColumnArrays:
         """Open the files of `save`, memory-mapped; raises TutelageError when they cannot be read."""
         try:
-            names, words = _read_contents(folder / "columns.json")
+            names, with_texts = _read_contents(folder / "columns.json")
             arrays = {name: _map_array(folder / f"{index}.npy") for index, name in enumerate(names)}
+            texts = {name: MappedTexts(folder / str(index)) for index, name in enumerate(with_texts)}
         except (OSError, ValueError) as error:
             raise TutelageError(f"expected columns in {folder}, got {error}; remove that folder") from None
-        _check_columns(arrays, words, folder)
+        _check_columns(arrays, texts, folder)
         loaded = cls(len(arrays["actions"]))
         loaded._arrays = arrays
-        loaded._codes = {k: {word: index for index, word in enumerate(v)} for k, v in words.items()}
+        loaded._texts = dict(texts)
         return loaded
+
+    def _texts_of(self, name: str) -> Texts | TextFiles:
+        if name not in self._texts and self._folder is not None:
+            self._folder.mkdir(exist_ok=True)
+            self._texts[name] = TextFiles(self._folder / str(len(self._texts)))
+        texts = self._texts.setdefault(name, Texts())
+        assert not isinstance(texts, MappedTexts)
+        return texts
 
     def _allocate(self, name: str, like: np.ndarray) -> np.ndarray:
         shape, dtype = (self._size, *like.shape[1:]), like.dtype
@@ -134,18 +148,14 @@ class ColumnArrays:
         return array
 
 
-def _read_contents(path: Path) -> tuple[list[str], dict[str, list[str]]]:
-    """Read the array names, and the vocabularies of arrays of codes; raises TutelageError."""
+def _read_contents(path: Path) -> tuple[list[str], list[str]]:
+    """Read the names of the arrays, and of those that are codes of texts; raises TutelageError."""
     document = read_json(path)
-    names, words = (document.get(key) if isinstance(document, dict) else None for key in ("arrays", "words"))
-    if (
-        not isinstance(names, list)
-        or not isinstance(words, dict)
-        or not all(isinstance(name, str) for name in names)
-        or not all(isinstance(listed, list) and {*map(type, listed)} <= {str} for listed in words.values())
-    ):
-        raise TutelageError(f"arrays and words that {path.name} does not name")
-    return names, words
+    lists = [document.get(key) if isinstance(document, dict) else None for key in ("arrays", "texts")]
+    if not all(isinstance(names, list) and {*map(type, names)} <= {str} for names in lists):
+        raise TutelageError(f"arrays and texts that {path.name} does not name")
+    arrays, texts = lists
+    return arrays, texts
 
 
 def _map_array(path: Path) -> np.ndarray:
@@ -156,12 +166,12 @@ def _map_array(path: Path) -> np.ndarray:
     return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
-def _check_columns(arrays: dict[str, np.ndarray], words: dict[str, list[str]], folder: Path) -> None:
-    """Raise TutelageError unless every array has one row per step, and every code a word."""
-    sound = {"actions", "controllers"} <= arrays.keys() and words.keys() <= arrays.keys()
+def _check_columns(arrays: dict[str, np.ndarray], texts: dict[str, MappedTexts], folder: Path) -> None:
+    """Raise TutelageError unless every array has one row per step, and every code a text."""
+    sound = {"actions", "controllers"} <= arrays.keys() and texts.keys() <= arrays.keys()
     sound = sound and all(array.ndim for array in arrays.values())
     sound = sound and len({len(array) for array in arrays.values()}) == 1
-    for name, listed in words.items() if sound else ():
+    for name, listed in texts.items() if sound else ():
         codes = arrays[name]
         sound = sound and codes.dtype.kind in "iu" and codes.ndim == 1
         sound = sound and codes.min(initial=0) >= 0 and codes.max(initial=-1) < len(listed)

@@ -71,17 +71,36 @@ class Sampler:
 
     def batch(self, step: int) -> dict[str, WindowBatch]:
         """Return batch number `step` (from 0) by task id."""
-        batches = {}
-        for task, stream in self._streams.items():
-            size = self.steps[task]
-            if (windows := stream.between(step * size, (step + 1) * size)) is not None:
-                batches[task] = windows
-        return batches
+        return {task: self._streams[task].gather(windows) for task, windows in self._windows(step).items()}
 
     def going_on(self, step: int) -> dict[str, WindowBatch]:
         """Return, for a batch in which no window begins, the window that covers its first step."""
         task = max(self.steps, key=lambda name: self.steps[name])
         return {task: self._streams[task].around(step * self.steps[task])}
+
+    def part(self, step: int, number: int, parts: int) -> dict[str, WindowBatch]:
+        """Return part `number` (from 0) of batch `step` divided into `parts`, which may be empty.
+
+        Together the parts hold each window of the batch once, or the one of `going_on` where none begins in
+        it. Each has about the same number of steps of each task; which part gets the odd window rotates.
+        """
+        windows = self._windows(step)
+        if not windows:
+            return {} if number else self.going_on(step)
+        shares = {
+            task: part.share((number - turn - step) % parts, parts)
+            for turn, (task, part) in enumerate(windows.items())
+        }
+        return {
+            task: self._streams[task].gather(share) for task, share in shares.items() if len(share.begins)
+        }
+
+    def size(self, step: int) -> int:
+        """Return the number of steps in batch `step`, all its parts together."""
+        windows = self._windows(step)
+        if not windows:
+            return sum(len(examples.rows) for examples in self.going_on(step).values())
+        return sum(int(begun.lengths.sum()) for begun in windows.values())
 
     def first_empty(self, steps: int) -> int | None:
         """Return the first of `steps` batches in which no window begins; None where there is none.
@@ -98,6 +117,31 @@ class Sampler:
     def epoch(self, step: int) -> dict[str, float]:
         """Return the number of passes over each task's steps before batch `step`."""
         return {task: step * self.steps[task] / stream.size for task, stream in self._streams.items()}
+
+    def _windows(self, step: int) -> dict[str, _Windows]:
+        """Return the windows of batch number `step` by task; a task without any is missing."""
+        windows = {
+            task: stream.between(step * self.steps[task], (step + 1) * self.steps[task])
+            for task, stream in self._streams.items()
+        }
+        return {task: begun for task, begun in windows.items() if len(begun.begins)}
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """Windows of one task, not yet gathered: first row in the columns, length and episode of each."""
+
+    begins: np.ndarray
+    lengths: np.ndarray
+    episodes: np.ndarray
+
+    def share(self, number: int, parts: int) -> _Windows:
+        """Return the windows that begin in one of `parts` equal shares of the steps."""
+        if parts == 1:
+            return self
+        before = np.cumsum(self.lengths) - self.lengths
+        is_in = before * parts // self.lengths.sum() == number
+        return _Windows(self.begins[is_in], self.lengths[is_in], self.episodes[is_in])
 
 
 @dataclass(frozen=True)
@@ -136,8 +180,8 @@ class _Stream:
         if not self.size:
             raise TutelageError(f"expected a weight above 0 for some episode of task {task!r}, got none")
 
-    def between(self, begin: int, end: int) -> WindowBatch | None:
-        """Gather the windows that begin in `[begin, end)` of the stream; None when none does."""
+    def between(self, begin: int, end: int) -> _Windows:
+        """Return the windows that begin in `[begin, end)` of the stream."""
         pieces = []
         while begin < end:
             epoch = self._epoch(begin // self.size)
@@ -146,18 +190,19 @@ class _Stream:
             first, last = np.searchsorted(epoch.offsets, (low, high))
             pieces.append((epoch, slice(first, last)))
             begin = epoch.number * self.size + high
-        begins, lengths, episodes = (
-            np.concatenate([getattr(epoch, name)[part] for epoch, part in pieces])
-            for name in ("begins", "lengths", "episodes")
+        return _Windows(
+            *(
+                np.concatenate([getattr(epoch, name)[part] for epoch, part in pieces])
+                for name in ("begins", "lengths", "episodes")
+            )
         )
-        return self._gather(begins, lengths, episodes) if len(begins) else None
 
     def around(self, step: int) -> WindowBatch:
         """Gather the one window that contains step `step` of the stream."""
         epoch = self._epoch(step // self.size)
         index = int(np.searchsorted(epoch.offsets, step - epoch.number * self.size, "right")) - 1
         window = slice(index, index + 1)
-        return self._gather(epoch.begins[window], epoch.lengths[window], epoch.episodes[window])
+        return self.gather(_Windows(epoch.begins[window], epoch.lengths[window], epoch.episodes[window]))
 
     def begun(self, size: int, count: int) -> np.ndarray:
         """Return in which of the first `count` spans of `size` steps a window begins, bool `[count]`."""
@@ -167,16 +212,18 @@ class _Stream:
             has_window[shares[shares < count]] = True
         return has_window
 
-    def _gather(self, begins: np.ndarray, lengths: np.ndarray, episodes: np.ndarray) -> WindowBatch:
+    def gather(self, windows: _Windows) -> WindowBatch:
+        """Read the steps of windows from the columns."""
+        lengths = windows.lengths
         before = np.cumsum(lengths) - lengths
-        rows = np.arange(lengths.sum()) + np.repeat(begins - before, lengths)
+        rows = np.arange(lengths.sum()) + np.repeat(windows.begins - before, lengths)
         columns = self._columns
         return WindowBatch(
             rows=rows,
             lengths=lengths,
             observations={path: array.take(rows, axis=0) for path, array in columns.observations.items()},
             actions=columns.actions.take(rows, axis=0),
-            weight=np.repeat(self._weights[episodes], lengths),
+            weight=np.repeat(self._weights[windows.episodes], lengths),
             legal=None if columns.legal is None else columns.legal.take(rows, axis=0),
         )
 

@@ -32,7 +32,8 @@ from .array_files import ArrayChunk, ColumnArrays
 from .lazy_observations import LazyObservations
 
 _EPISODES_A_JOB = 256
-_LAYOUT = 1
+_LAYOUT = 2
+"""Version of the cached files: a cache of another layout is not found, and made anew."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class TaskArrays:
 
     `observations`: leaf path → `[N, ...]`, the observation before each of the N actions (an episode's last
     observation is left out: no action follows it). A text leaf is an object array whose elements are
-    `str`, one object for all steps that show the same text. `actions` float64 `[N, k]`; episode e is the
+    `str`, one object for all steps that show the same text, or a `TextLeaf` of a cache, which reads the rows
+    that it is asked for. `actions` float64 `[N, k]`; episode e is the
     steps `starts[e]` to `starts[e + 1]`, int64 `[E+1]`; `success` bool `[E]`; `demonstrator` E names;
     `returns` float64 `[E]`; `controllers` int8 `[N]`; `legal` bool `[N, n]`, or None without a mask; `seeds`
     int64 `[E]`, or None where they are not known.

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from ....envs.web.observation import TAMPERED, read_columns
+from ....files.memory_limits import process_bytes
 from ..word_embedding import buckets_of
 from .color_features import SORTS, likeness, named_in, rgba_of, sort_of
 from .element_groups import crowd_of, extremes, groups
+from .feature_cache import FeatureCache
 
 ATTRIBUTES = 4096
 """Rows of the hashed table of tags, ids, classes and neighbors of matched words."""
@@ -40,11 +42,15 @@ AMOUNTS = 33
 each to a named color in RGB and hue (12); whether its tag, id and classes are named (3); whether it shows the
 smallest and the largest number of its kind (2), and whether the count of its kind is named (1)."""
 
+CACHE_SHARE = 16
+"""The memory of a process is this many times what the features of pages may take of it."""
+
 _TOKEN = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 _QUOTED = re.compile(r'"([^"]*)"')
 _STATE_CLASS = re.compile(r"(^|-)(hover|focus|over)$|^ui-state-active$")
 """Classes that pages give to elements under the pointer, such as the active item of a menu."""
 
+_LONGEST_CACHED = 200  # characters; the cache of sentences is bounded by their number
 _TEXT, _VALUE = 24, 16  # most words of an element's text and value that are read
 _MONTHS = (
     *("january", "february", "march", "april", "may", "june", "july", "august", "september"),
@@ -86,9 +92,15 @@ class PageFeatures:
     group: IndexBags
 
 
-@lru_cache(maxsize=65536)
 def tokens_of(sentence: str) -> tuple[str, ...]:
-    """Split a sentence into lower-case words, numbers and single punctuation marks."""
+    """Split a sentence into lower-case words, numbers and single punctuation marks; cached if it is short."""
+    if len(sentence) <= _LONGEST_CACHED:
+        return _cached_tokens(sentence)
+    return tuple(_TOKEN.findall(sentence.lower()))
+
+
+@lru_cache(maxsize=65536)
+def _cached_tokens(sentence: str) -> tuple[str, ...]:
     return tuple(_TOKEN.findall(sentence.lower()))
 
 
@@ -99,9 +111,12 @@ def places_of(sentence: str) -> tuple[tuple[int, int], ...]:
     return tuple(match.span() for match in _TOKEN.finditer(sentence))
 
 
-@lru_cache(maxsize=65536)
 def extract_features(instruction: str, document: str) -> PageFeatures:
-    """Return the features of a page (JSON of `envs.web.observation`) and its instruction."""
+    """Return the features of a page (JSON of `envs.web.observation`) and its instruction; cached."""
+    return _cached_features(instruction, document)
+
+
+def _extract(instruction: str, document: str) -> PageFeatures:
     page = read_columns(document)
     words = tokens_of(instruction)
     query = _Instruction(instruction.lower(), words)
@@ -145,6 +160,9 @@ def extract_features(instruction: str, document: str) -> PageFeatures:
         beside=_bags([query.beside(*args) for args in zip(texts, text_words, strict=True)]),
         group=_bags(groups(page["parent"], [bool(text) for text in texts])),
     )
+
+
+_cached_features = FeatureCache(_extract, lambda: process_bytes() // CACHE_SHARE)
 
 
 def _has_color_features(page: dict[str, Any], texts: Sequence[str], children: np.ndarray) -> np.ndarray:

@@ -30,6 +30,8 @@ FREE: dict[str, Any] = {
     "evaluate_every": 7,
     "select_episodes": 3,
     "save_every": 5,
+    "accumulate": 2,
+    "checkpoint_activations": True,
     "self_imitation": 2,
     "self_imitation_episodes": 9,
     "self_imitation_steps": 11,

@@ -276,3 +276,35 @@ def test_empty_batches_are_foreseen_and_hold_what_goes_on_there(
         assert sampler.batch(step) == {}
         (window_there,) = sampler.going_on(step).values()
         assert len(window_there.lengths) == 1
+
+
+@settings(deadline=None)
+@given(some_lengths, st.integers(1, 16), st.integers(2, 200), st.integers(1, 9), st.integers(0, 30))
+def test_the_parts_of_a_batch_are_its_windows_each_once(
+    lengths: list[int], window: int, size: int, count: int, step: int
+) -> None:
+    columns = {"a": columns_of(lengths), "b": columns_of([*lengths, 30], "b")}
+    sampler = Sampler(columns, window, size, seed=3)
+    whole = sampler.batch(step) or sampler.going_on(step)
+    parts = [sampler.part(step, number, count) for number in range(count)]
+    for task, examples in whole.items():
+        mine = [part[task] for part in parts if task in part]
+        windows = [
+            rows.tolist() for part in mine for rows in np.split(part.rows, np.cumsum(part.lengths)[:-1])
+        ]
+        wanted = [rows.tolist() for rows in np.split(examples.rows, np.cumsum(examples.lengths)[:-1])]
+        assert sorted(windows) == sorted(wanted)
+        # no part has more than its share and a window
+        assert max(len(part.rows) for part in mine) < len(examples.rows) / count + window
+    assert sampler.size(step) == sum(len(examples.rows) for examples in whole.values())
+    assert all(same(part, whole[task]) for task, part in sampler.part(step, 0, 1).items())
+
+
+def test_the_odd_window_rotates_among_parts_and_tasks() -> None:
+    columns = {name: columns_of([8] * 20, name) for name in "abc"}
+    sampler = Sampler(columns, 8, 24, seed=0)  # one window a task
+    owners = [
+        {task: number for number in range(3) for task in sampler.part(step, number, 3)} for step in range(6)
+    ]
+    assert all(sorted(owner.values()) == [0, 1, 2] for owner in owners)
+    assert {owner["a"] for owner in owners} == {0, 1, 2}
