@@ -324,8 +324,12 @@ def _train(
     from ..files.folder_kinds import RUN, expect_place
 
     expect_place(out, RUN)
-    stores = [_store(folder) for folder in folders]
     settings = settings_for(out, config, given, resume, _shape_of(parent))
+    if parent is None and not resume:  # else the weights are those of a checkpoint
+        from ..agents.policy.images.pretrained import expect_weights
+
+        expect_weights(settings.features)
+    stores = [_store(folder) for folder in folders]
     if not resume and any((out / name).exists() for name in ("state.safetensors", "kept")):
         raise TutelageError(
             f"expected no run in {out}, found one; go on with --resume or name another folder"
@@ -374,8 +378,8 @@ def _train(
     _end_with(failures)
 
 
-def _shape_of(parent: Path | None) -> dict[str, int]:
-    """Return the size and window that a run takes from its parent."""
+def _shape_of(parent: Path | None) -> dict[str, Any]:
+    """Return the size, window and features that a run takes from its parent."""
     if parent is None:
         return {}
     from ..agents.evaluation.compare import checkpoint_of

@@ -16,13 +16,18 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import register, registry
 
-from ..errors import TutelageError, nearest
+from ..errors import TutelageError, brief, nearest
 from .drawing.rendering import prepare
 
 ENV_ID = "tutelage/MetaWorld-v0"
 TIME_LIMIT = 500
 NUMBERS = 39
 """What is seen: position and opening of the gripper, two objects, the same one step before, and the goal."""
+
+GRIPPER = 4
+"""The first of these numbers: position and opening of the gripper, which a robot knows without a camera."""
+
+OBSERVATIONS = ("state", "pixels")
 
 
 def register_metaworld() -> None:
@@ -36,19 +41,28 @@ def task_names() -> tuple[str, ...]:
     return tuple(scripted_policies())
 
 
-class MetaWorldEnv(gymnasium.Env[np.ndarray, np.ndarray]):
+class MetaWorldEnv(gymnasium.Env[Any, np.ndarray]):
     """One task. An episode ends at the task's own success, or after 500 steps.
 
-    The action is the gripper's movement along x, y and z and how it closes, each in [-1, 1]. `camera` names
-    a camera of the scene for pictures of `size` x `size` pixels.
+    The action is the gripper's movement along x, y and z and how it closes, each in [-1, 1]. `observation` is
+    `state`, the 39 numbers, or `pixels`: an image of `pixels` x `pixels` and the 4 numbers of the gripper.
+    `camera` names a camera of the scene, for those images and for pictures of `size` x `size` pixels.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012
 
     def __init__(
-        self, task: str, render_mode: str | None = None, camera: str = "corner2", size: int = 480
+        self,
+        task: str,
+        render_mode: str | None = None,
+        camera: str = "corner2",
+        size: int = 480,
+        observation: str = "state",
+        pixels: int = 64,
     ) -> None:
         prepare(lambda: True)
+        if observation not in OBSERVATIONS:
+            raise TutelageError(f"expected observation {' or '.join(OBSERVATIONS)}, got {brief(observation)}")
         if task not in task_names():
             raise TutelageError(
                 f"expected a task of Meta-World, such as reach-v3, got {task!r}{nearest(task, task_names())}"
@@ -63,6 +77,14 @@ class MetaWorldEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         arm._freeze_rand_vec, arm.seeded_rand_vec = False, True
         self._arm = arm
         self.observation_space = spaces.Box(-np.inf, np.inf, (NUMBERS,), np.float64)
+        self._eye: Any = None
+        if observation == "pixels":
+            # a renderer of its own: that of the package draws the pictures for people, in another size
+            renderer = importlib.import_module("gymnasium.envs.mujoco.mujoco_rendering").MujocoRenderer
+            self._eye = renderer(arm.model, arm.data, width=pixels, height=pixels, camera_name=camera)
+            gripper = spaces.Box(-np.inf, np.inf, (GRIPPER,), np.float64)
+            image = spaces.Box(0, 255, (pixels, pixels, 3), np.uint8)
+            self.observation_space = spaces.Dict({"gripper": gripper, "image": image})
         self.action_space = spaces.Box(-1.0, 1.0, (4,), np.float32)
         self.seen = np.zeros(NUMBERS)
 
@@ -73,29 +95,41 @@ class MetaWorldEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Place the objects as the seed says."""
         super().reset(seed=seed)
         self._arm.seed(int(self.np_random.integers(2**31)))
         self.seen = np.array(self._arm.reset()[0], np.float64)
-        return self.seen.copy(), {}
+        return self._observed(), {}
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Move the gripper; `info` is the package's."""
         # the package counts steps too, and must not end by itself: the time limit is Gymnasium's
         self._arm.curr_path_length = 0
         seen, reward, _, _, info = self._arm.step(np.clip(np.asarray(action, np.float32), -1, 1))
         self.seen = np.array(seen, np.float64)
-        return self.seen.copy(), float(reward), bool(info["success"]), False, info
+        return self._observed(), float(reward), bool(info["success"]), False, info
 
     def render(self) -> Any:
         """Return the picture of the scene, uint8 `[size, size, 3]`; its cameras hang upside down."""
         frame = self._arm.render()
-        return None if frame is None else np.ascontiguousarray(np.asarray(frame)[::-1, ::-1])
+        return None if frame is None else _upright(frame)
 
     def close(self) -> None:
-        """Close the package's renderer."""
+        """Close the renderers."""
+        if self._eye is not None:
+            self._eye.close()
         self._arm.close()
+
+    def _observed(self) -> Any:
+        if self._eye is None:
+            return self.seen.copy()
+        return {"gripper": self.seen[:GRIPPER].copy(), "image": _upright(self._eye.render("rgb_array"))}
+
+
+def _upright(frame: Any) -> np.ndarray:
+    """Turn a picture `[H, W, 3]` of a camera that hangs upside down."""
+    return np.ascontiguousarray(np.asarray(frame)[::-1, ::-1])
 
 
 def scripted_policies() -> dict[str, Any]:

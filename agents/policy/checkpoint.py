@@ -101,10 +101,10 @@ def trained_steps(folder: Path) -> int:
     return int(_description(folder)["lineage"].get("step", 0))
 
 
-def shape_of(folder: Path) -> dict[str, int]:
-    """Return a checkpoint's size and window without reading its weights."""
+def shape_of(folder: Path) -> dict[str, Any]:
+    """Return a checkpoint's size, window and features without reading its weights."""
     config = config_of(_description(folder)["policy"], str(folder / DESCRIPTION))
-    return {"size": config.size, "window": config.window}
+    return {"size": config.size, "window": config.window, "features": config.features}
 
 
 def kept_facts(folder: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from ...errors import TutelageError
 from .action_parts import POINTING, ActionPart
 from .encoding import GRID_SIDE, Encoding, IOSpec, ObservationSpec
+from .images.layout import LAYOUTS
 from .policy import Policy, PolicyConfig
 from .web.page_actions import page_parts
 
@@ -64,6 +65,8 @@ def rebuilt(document: Mapping[str, Any], tensors: Mapping[str, Tensor], where: s
             policy = Policy(config, encoding)
     except (RuntimeError, ValueError, OverflowError, TypeError, IndexError) as error:
         raise _bad_weights(where, str(error)) from None
+    except TutelageError as error:  # a network for images whose package is missing here
+        raise TutelageError(f"{where}: {error}") from None
     for name, weight in policy.state_dict().items():
         if name not in tensors:
             raise _bad_weights(where, f"none called {name}")
@@ -158,14 +161,22 @@ def _is_spec(leaf: ObservationSpec) -> bool:
         return len(leaf.sizes) == len(leaf.low) == count > 0 and all(1 <= size < 2**40 for size in leaf.sizes)
     if leaf.kind == "vector":
         return len(leaf.edges) == count > 0 and all(map(_is_increasing, leaf.edges))
-    if not 2 <= len(leaf.shape) <= 3 or count == 0:
+    if not 2 <= len(leaf.shape) <= 4 or count == 0:
         return False
     if leaf.kind == "image":
-        return len(leaf.shape) == 3 and leaf.patch >= 1
+        return leaf.patch >= 1 and (_is_laid_out(leaf) if leaf.layout else len(leaf.shape) == 3)
+    if len(leaf.shape) > 3:
+        return False
     # grids `[H, W]` have one channel, `[H, W, C]` have C
     channels = math.prod(leaf.shape[2:])
     small = leaf.kind == "grid" and max(leaf.shape[:2]) <= GRID_SIDE
     return small and bool(leaf.common) and all(len(value) == channels for value in leaf.common)
+
+
+def _is_laid_out(leaf: ObservationSpec) -> bool:
+    """Return whether an image has axes that its shape has too, and values of black and white."""
+    is_known = leaf.layout in LAYOUTS and len(leaf.layout) == len(leaf.shape)
+    return is_known and leaf.spans in (((0.0, 1.0),), ((0.0, 255.0),))
 
 
 def _is_increasing(edges: tuple[float, ...]) -> bool:

@@ -19,6 +19,7 @@ from ...envs.task import Task
 from ...envs.task_env import TaskEnv
 from ...errors import TutelageError
 from .action_parts import BINS, SKIPPED, ActionPart
+from .images.layout import ImageLayout, image_layout
 from .web.page_actions import ROW, PageActions, common_keys, page_actions, page_parts
 
 TABLE_ROWS = 1 << 16  # most values of a discrete space, for one embedding each and for a choice
@@ -41,10 +42,12 @@ class ObservationSpec:
 
     kind `text`: one token a word. `page`: one token an element, and one a word of the instruction. `grid`
     (small symbol grids): one token for the ground (the positions of the `common` cell values), one for each
-    object. `image`: one token a patch of `patch` x `patch` pixels. `discrete`: one token a number, `sizes`
-    values each, counted from `low`. `vector`: one token from each number's position among the quantiles
-    `edges`; `spans` is each number's usual range (low, high) without outliers, and `missing` lists the
-    numbers that were NaN or infinite in the data.
+    object. `image`: one token a cell of a map, with axes in the order of `layout`; without one, as older
+    checkpoints are, one token a patch of `patch` x `patch` pixels of an image `[H, W, C]` of uint8.
+    `discrete`: one token a number, `sizes` values each, counted from `low`. `vector`: one token from each
+    number's position among the quantiles `edges`; `spans` is each number's usual range (low, high) without
+    outliers (of an image: black and white), and `missing` lists the numbers that were NaN or infinite in the
+    data.
     """
 
     path: str
@@ -57,6 +60,12 @@ class ObservationSpec:
     patch: int = 0
     spans: tuple[tuple[float, float], ...] = ()
     missing: tuple[int, ...] = ()
+    layout: str = ""
+
+    @property
+    def image(self) -> ImageLayout:
+        """The layout of a leaf of kind `image`."""
+        return ImageLayout(self.layout or "HWC", self.shape, *(self.spans[0] if self.spans else (0.0, 255.0)))
 
 
 @dataclass(frozen=True)
@@ -213,19 +222,6 @@ def feature_count(spec: ObservationSpec) -> int:
     return sum(len(edges) for edges in spec.edges) + len(spec.missing)
 
 
-def patches(spec: ObservationSpec, images: np.ndarray) -> np.ndarray:
-    """Cut images `[S, H, W, C]` into float32 `[S, patches, patch * patch * C]` in [-0.5, 0.5]."""
-    size = spec.patch
-    steps, height, width, channels = images.shape
-    rows, columns = -(-height // size), -(-width // size)
-    # zero is middle gray, since pixels go to [-0.5, 0.5]
-    padded = np.zeros((steps, rows * size, columns * size, channels), np.float32)
-    padded[:, :height, :width] = images.astype(np.float32) / 255 - 0.5
-    # `[S, rows, columns, patch, patch, C]`
-    cut = padded.reshape(steps, rows, size, columns, size, channels).swapaxes(2, 3)
-    return cut.reshape(steps, rows * columns, size * size * channels)
-
-
 def _signature_of(task: Task) -> str:
     """Return the key of a task's spaces; "" if its environment cannot be made here."""
     try:
@@ -262,15 +258,15 @@ def _interface(environment: TaskEnv, group: list[TaskArrays]) -> IOSpec:
     return IOSpec(specs, tuple(parts))
 
 
-def _fit_leaf(leaf: Leaf, columns: Sequence[np.ndarray]) -> ObservationSpec:
-    """Fit a leaf to its columns, of which only what is needed is read."""
+def _fit_leaf(leaf: Leaf, arrays: Sequence[np.ndarray]) -> ObservationSpec:
+    """Fit a leaf to the arrays `[N, ...]` of all tasks that have it; large images are not read for it."""
     space, shape = leaf.space, tuple(leaf.space.shape or ())
     if leaf.is_text:
         return ObservationSpec(leaf.path, "text")
-
-    def values(most: int = LOOKED_AT) -> np.ndarray:
-        return np.concatenate([column[:most] for column in columns])
-
+    layout = image_layout(space)
+    if layout is not None and not _may_be_symbols(space, layout):
+        return _image(leaf.path, layout)
+    values = np.concatenate([array[:LOOKED_AT] for array in arrays])
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and not has_table(space):
         return fit_vector(leaf.path, shape, values())
     if isinstance(space, spaces.Discrete):
@@ -278,15 +274,32 @@ def _fit_leaf(leaf: Leaf, columns: Sequence[np.ndarray]) -> ObservationSpec:
     if isinstance(space, spaces.MultiDiscrete):
         sizes, low = space.nvec.ravel().tolist(), np.broadcast_to(space.start, shape).ravel().tolist()
         return ObservationSpec(leaf.path, "discrete", shape, tuple(sizes), tuple(low))
-    dtype = values(1).dtype
-    if isinstance(space, spaces.Box) and dtype.kind in "iu" and len(shape) in (2, 3):
-        # small integers on a small board: symbols, not intensities
-        if max(shape[:2]) <= GRID_SIDE and values().max(initial=0) < GRID_VALUES:
-            return ObservationSpec(leaf.path, "grid", shape, common=_common(values()))
-        if dtype == np.uint8 and len(shape) == 3:
-            # at most 8 x 8 patches, at least 4 pixels wide
-            return ObservationSpec(leaf.path, "image", shape, patch=max(4, -(-max(shape[:2]) // 8)))
-    return fit_vector(leaf.path, shape, values())
+    # small integers on a small board: symbols, not intensities
+    are_symbols = values.dtype.kind in "iu" and values.max(initial=0) < GRID_VALUES
+    if isinstance(space, spaces.Box) and len(shape) in (2, 3) and are_symbols and max(shape[:2]) <= GRID_SIDE:
+        return ObservationSpec(leaf.path, "grid", shape, common=_common(values))
+    if layout is not None and not are_symbols:
+        return _image(leaf.path, layout)
+    return fit_vector(leaf.path, shape, values)
+
+
+def _may_be_symbols(space: spaces.Space[Any], layout: ImageLayout) -> bool:
+    """Return whether an image may be a board, or a stack of boards, depending on its values."""
+    sides = layout.shape[:2] if len(layout.shape) < 4 else layout.size[:2]
+    return space.dtype == np.uint8 and max(sides) <= GRID_SIDE
+
+
+def _image(path: str, layout: ImageLayout) -> ObservationSpec:
+    # at most 8 x 8 patches, at least 4 pixels wide
+    patch = max(4, -(-max(layout.size[:2]) // 8))
+    return ObservationSpec(
+        path,
+        "image",
+        layout.shape,
+        patch=patch,
+        spans=((layout.low, layout.high),),
+        layout=layout.axes,
+    )
 
 
 def has_table(space: spaces.Discrete | spaces.MultiDiscrete) -> bool:

@@ -60,8 +60,8 @@ def extended(
 
 
 def expect_same_shape(parent: PolicyConfig, config: PolicyConfig | TrainConfig) -> None:
-    """Raise TutelageError for another size or window than the parent's."""
-    for name in ("size", "window"):
+    """Raise TutelageError for another size, window or network of features than the parent's."""
+    for name in ("size", "window", "features"):
         before, now = getattr(parent, name), getattr(config, name)
         if before != now:
             raise TutelageError(
@@ -72,7 +72,7 @@ def expect_same_shape(parent: PolicyConfig, config: PolicyConfig | TrainConfig) 
 def grown(parent: Policy, config: PolicyConfig, encoding: Encoding) -> Policy:
     """Return a policy of an extended encoding with the parent's weights; rows and modules it lacks are fresh.
 
-    Raises TutelageError for another size or window than the parent's.
+    Raises TutelageError for another size, window or network of features than the parent's.
     """
     expect_same_shape(parent.config, config)
     policy = Policy(config, encoding)

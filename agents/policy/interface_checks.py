@@ -11,6 +11,7 @@ from ...envs.spaces import JSONText, Leaf, leaves
 from ...envs.task_env import TaskEnv
 from ...errors import TutelageError
 from .encoding import IOSpec, ObservationSpec, has_table
+from .images.layout import image_layout
 
 _BOXES = ("grid", "image", "vector")
 
@@ -47,6 +48,8 @@ def _observation_fits(leaf: Leaf, spec: ObservationSpec) -> bool:
         return spec.kind == "discrete" and (spec.sizes, spec.low) == ((int(space.n),), (int(space.start),))
     if isinstance(space, spaces.MultiDiscrete):
         return spec.kind == "discrete" and spec.sizes == tuple(space.nvec.ravel().tolist())
+    if spec.kind == "image" and spec.layout:
+        return image_layout(space) == spec.image
     return spec.kind in _BOXES
 
 

@@ -17,8 +17,8 @@ from torch.utils.checkpoint import checkpoint
 
 from ...datasets.arrays.sampler import WindowBatch
 from ...envs.task_env import TaskEnv
-from ...errors import TutelageError
-from ..training.config import MOST_LAYERS, MOST_WINDOW
+from ...errors import TutelageError, brief
+from ..training.config import AUGMENTATIONS, FEATURES, FEATURES_FORM, MOST_LAYERS, MOST_WINDOW
 from .action_sampling import SamplingSettings
 from .decoder import Decoder
 from .devices import to_device
@@ -37,13 +37,16 @@ LEAST_WEIGHT = 1e-9
 class PolicyConfig:
     """Size of a policy: `size` is the number of layers of the step encoder; width, heads and memory follow.
 
-    `window` is the context length in steps; `dropout` and `history_dropout` are rates used while training.
+    `window` is the context length in steps; `dropout` and `history_dropout` are rates used while training, as
+    is `augmentation` of images. `features` says what reads images, see `pretrained.FEATURES`.
     """
 
     size: int = 2
     window: int = 32
     dropout: float = 0.0
     history_dropout: float = 0.5
+    augmentation: str = "none"
+    features: str = "none"
 
     def __post_init__(self) -> None:
         """Raise TutelageError for values out of range."""
@@ -55,6 +58,13 @@ class PolicyConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise TutelageError(f"expected {name} in [0, 1], got {value!r}")
+        if self.augmentation not in AUGMENTATIONS:
+            choices = ", ".join(AUGMENTATIONS)
+            raise TutelageError(
+                f"expected augmentation to be one of {choices}, got {brief(self.augmentation)}"
+            )
+        if not isinstance(self.features, str) or not FEATURES.fullmatch(self.features):
+            raise TutelageError(f"expected features to be {FEATURES_FORM}, got {brief(self.features)}")
 
     @property
     def width(self) -> int:
@@ -96,7 +106,7 @@ class Policy(nn.Module):
         super().__init__()
         self.config, self.encoding = config, encoding
         width, heads, dropout = config.width, config.heads, config.dropout
-        self.tokens = ObservationEmbedding(encoding, width)
+        self.tokens = ObservationEmbedding(encoding, width, config.features, config.augmentation)
         self.encoder = nn.ModuleList(
             # dropout in the last layer only: the one whose output rows are the summaries
             TransformerBlock(width, heads, dropout if last else 0.0)

@@ -16,9 +16,10 @@ from .encoding import (
     ObservationSpec,
     feature_count,
     ground_and_things,
-    patches,
     quantile_features,
 )
+from .image_encoder import FeatureEmbedding, ImageEncoder, PatchEmbedding
+from .images.pretrained import FeatureNetwork, is_network
 from .pointer import TokenPool
 from .transformer import Packing, pack
 from .web.page_tokens import GAP, PageEmbedding
@@ -62,22 +63,33 @@ class ObservationEmbedding(nn.Module):
     A step's first token is the summary, a learned row whose encoder output represents the step.
     """
 
-    def __init__(self, encoding: Encoding, width: int) -> None:
+    def __init__(
+        self, encoding: Encoding, width: int, features: str = "none", augmentation: str = "none"
+    ) -> None:
         super().__init__()
-        self.encoding = encoding
+        self.encoding, self.augmentation = encoding, augmentation
         self.summary = nn.Parameter(torch.randn(width) * SCALE)
         self.words = WordEmbedding(width)
+        # one network for all cameras; `features` are those of `pretrained.FEATURES`
+        self.features = FeatureNetwork(features) if is_network(features) else None
         self.leaves = nn.ModuleList(
-            nn.ModuleList(
-                PageEmbedding(width) if spec.kind == "page" else _LEAVES[spec.kind](spec, width)
-                for spec in interface.seen
-                if spec.kind != "text"
-            )
+            nn.ModuleList(self._leaf(spec, width, features) for spec in interface.seen if spec.kind != "text")
             for interface in encoding.interfaces
         )
         for module in self.modules():
             if isinstance(module, nn.Embedding | nn.EmbeddingBag):
                 nn.init.normal_(module.weight, std=SCALE)
+
+    def _leaf(self, spec: ObservationSpec, width: int, features: str) -> nn.Module:
+        if spec.kind == "page":
+            return PageEmbedding(width)
+        if spec.kind != "image":
+            return _LEAVES[spec.kind](spec, width)
+        if not spec.layout or features == "patches":
+            return PatchEmbedding(spec, width, self.augmentation)
+        if self.features is not None:
+            return FeatureEmbedding(spec, width, self.augmentation, self.features)
+        return ImageEncoder(spec, width, self.augmentation)
 
     def forward(self, observations: Mapping[str, Mapping[str, np.ndarray]]) -> EmbeddedBatch:
         """Embed observations: task id → leaf path → `[S, ...]`."""
@@ -172,8 +184,10 @@ class ObservationEmbedding(nn.Module):
             values = np.asarray(leaves[spec.path])
             if spec.kind == "text":
                 yield self._embed_texts(values)
+            elif isinstance(module := next(modules), FeatureEmbedding):
+                yield from module(values, self.features)
             else:
-                yield from next(modules)(values)
+                yield from module(values)
 
     def _embed_texts(self, texts: np.ndarray) -> Piece:
         """Embed each distinct sentence once and copy its word tokens to every step that has it."""
@@ -210,25 +224,6 @@ class _GridEmbedding(nn.Module):
         yield self.values(rows).sum(1) + self.places(to_device(cell, device)), step
 
 
-class _PatchEmbedding(nn.Module):
-    """An image: one token a patch."""
-
-    def __init__(self, spec: ObservationSpec, width: int) -> None:
-        super().__init__()
-        height, width_px, channels = spec.shape
-        # patches: both sides rounded up
-        count = -(-height // spec.patch) * -(-width_px // spec.patch)
-        self.spec = spec
-        self.patch = nn.Linear(spec.patch**2 * channels, width, bias=False)
-        self.places = nn.Embedding(count, width)
-
-    def forward(self, values: np.ndarray) -> Iterator[Piece]:
-        cut = patches(self.spec, values)
-        # `[S, patches, d]`: content plus patch position
-        tokens = self.patch(_to_tensor(self.patch.weight, cut)) + self.places.weight
-        yield tokens.flatten(0, 1), np.repeat(np.arange(len(values)), cut.shape[1])
-
-
 class _DiscreteEmbedding(nn.Module):
     """Discrete numbers: one token each."""
 
@@ -261,7 +256,6 @@ class _VectorEmbedding(nn.Module):
 
 _LEAVES = {
     "grid": _GridEmbedding,
-    "image": _PatchEmbedding,
     "discrete": _DiscreteEmbedding,
     "vector": _VectorEmbedding,
 }

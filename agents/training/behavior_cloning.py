@@ -30,6 +30,7 @@ from ...files.atomic_files import disk_errors
 from ...files.safe_tree import refuse_link
 from ..policy.checkpoint import LoadedPolicy, save
 from ..policy.devices import choose_device
+from ..policy.images.pretrained import expect_weights, is_network
 from ..policy.policy import Policy
 from .config import TrainConfig
 from .cores import ThroughputMonitor
@@ -76,14 +77,20 @@ def train(
     first alone caches the replayed stores, evaluates, calls `tell` and `notice`, and reads and writes `out`;
     it saves the state when another process ends.
     """
-    # one that is not there is told before anything is read
+    # a device or weights that are not there are told before anything is read
     processes.expect_device(choose_device(config.device))
+    if parent is None:
+        expect_weights(config.features)
     suite = union(stores)
     for store in stores:
         store.admit_played()
         expect_environments(store)
     notice = (notice or _print_notice) if processes.is_first else _ignore
     before = expect_same_config(out, config) if resume else config
+    if config.train_features and not is_network(config.features):
+        raise TutelageError(
+            f"expected --features with a pre-trained network for --train-features, got {config.features}"
+        )
     for name in ("last", "kept", "tensorboard"):  # the run may come from an untrusted source
         refuse_link(out / name)
     threads = torch.get_num_threads()

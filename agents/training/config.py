@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,17 @@ MOST_LAYERS, MOST_WINDOW = 256, 4096
 
 SELF_IMITATION_SEEDS = 100_000_000
 """Record seeds of a task available to all self-imitation rounds together."""
+
+AUGMENTATIONS = ("none", "shift", "shift+color")
+"""Changes to images while training, see `policy.images.augmentation`."""
+
+FEATURES = re.compile(r"none|patches|efficientnet-lite0|(torchvision|timm):[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")
+"""What reads images: none is learned convolutions, patches a linear map of each, others are pre-trained.
+
+Names have no slash or colon of their own: timm would take those for an address.
+"""
+
+FEATURES_FORM = "none, patches, efficientnet-lite0, torchvision:NAME or timm:NAME"
 
 _MANY = 1_000_000_000
 _FREE: dict[str, JsonValue] = {"free": True}
@@ -76,6 +88,18 @@ class TrainConfig:
         ge=0,
         lt=1,
         description="Decay of the averaged weights, which are the ones evaluated and saved.",
+    )
+    augmentation: Literal["none", "shift", "shift+color"] = Field(
+        default="shift",
+        description="Changes to images while training: none, shift (by 4 of 84 pixels) or shift+color.",
+    )
+    features: str = Field(
+        default="none",
+        description="Pre-trained network that reads images: efficientnet-lite0, torchvision:NAME, timm:NAME; "
+        "none learns convolutions, patches a linear map.",
+    )
+    train_features: bool = Field(
+        default=False, description="Train the network of --features too, at 0.03 of its rate."
     )
     weights: Literal["none", "outcome", "expertise", "both"] = Field(
         default="outcome", description="Who teaches how much: none (all alike), outcome, expertise or both."
@@ -176,6 +200,13 @@ class TrainConfig:
         if not isinstance(value, int | float | str):  # pydantic takes whatever has __float__ for a float
             raise ValueError("expected a number or text")
         return value
+
+    @field_validator("features")
+    @classmethod
+    def _check_features(cls, features: str) -> str:
+        if not FEATURES.fullmatch(features):
+            raise ValueError(f"expected {FEATURES_FORM}")
+        return features
 
     @field_validator("self_imitation")
     @classmethod

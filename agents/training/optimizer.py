@@ -11,6 +11,9 @@ MOMENTUM = 0.95
 BETAS = (0.9, 0.95)
 EPSILON = 1e-10
 ROUNDS = 5
+FEATURE_RATE = 0.03
+"""Learning rate of a pre-trained network, as a share of that of tables."""
+
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
@@ -48,8 +51,14 @@ class Optimizer:
         self._matrices = {name: weight for name, weight in named.items() if _is_matrix(name, weight)}
         self._tables = {name: weight for name, weight in named.items() if name not in self._matrices}
         self.state: dict[str, Tensor] = {f"{name}.momentum": torch.zeros_like(w) for name, w in named.items()}
-        tables = list(self._tables.values())
-        self._adam = torch.optim.AdamW(tables, table_rate, BETAS, EPSILON, weight_decay=0.0, fused=True)
+        tables: list[list[Tensor]] = [[], []]
+        for name, weight in self._tables.items():
+            tables[name.startswith("tokens.features.")].append(weight)
+        groups = [
+            {"params": weights, "share": share}
+            for weights, share in zip(tables, (1, FEATURE_RATE), strict=True)
+        ]
+        self._adam = torch.optim.AdamW(groups, table_rate, BETAS, EPSILON, weight_decay=0.0, fused=True)
         for name, weight in self._tables.items():
             moments = {"step": torch.zeros((), device=weight.device), "exp_avg_sq": torch.zeros_like(weight)}
             self._adam.state[weight] = moments | {"exp_avg": self.state[f"{name}.momentum"]}
@@ -88,7 +97,7 @@ class Optimizer:
 
     def _adamw(self, rate: float) -> None:
         for group in self._adam.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         self._adam.step()
 
 

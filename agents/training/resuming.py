@@ -11,6 +11,7 @@ from ...console.wording import counted
 from ...errors import TutelageError
 from ...files.bounded_files import read_yaml
 from ...files.safe_tree import refuse_link
+from ...files.schema_errors import fields_of
 from .config import TrainConfig, free_settings
 
 CONFIG = "config.yaml"
@@ -44,8 +45,9 @@ def fixed(config: TrainConfig, also: Iterable[str] = ()) -> dict[str, Any]:
     """Return the settings that affect the weights, and those named in `also`."""
     free = free_settings() - set(also)
     settings = {name: value for name, value in asdict(config).items() if name not in free}
-    for name, unset in (("holdout", 0), ("freeze", "nothing")):  # runs of before have no such settings
-        if settings[name] == unset:
+    for name in ("holdout", "freeze", "augmentation", "features", "train_features"):
+        # runs of before have no such settings
+        if settings[name] == fields_of(TrainConfig)[name].default:
             del settings[name]
     return settings
 

@@ -23,6 +23,7 @@ from ..policy.checkpoint import LoadedPolicy
 from ..policy.devices import choose_device, free_bytes
 from ..policy.encoding import Encoding
 from ..policy.fine_tuning import extended, freeze, grown
+from ..policy.images.pretrained import load_pretrained
 from ..policy.policy import LEAST_WEIGHT, Policy, PolicyConfig
 from .config import TrainConfig
 from .distributed import ALONE, Processes
@@ -85,13 +86,24 @@ def begin(
     device = choose_device(config.device)
     _expect_memory(config, device, processes)
     torch.manual_seed(config.seed)
-    shape = PolicyConfig(config.size, config.window, config.dropout, config.history_dropout)
+    shape = PolicyConfig(
+        config.size,
+        config.window,
+        config.dropout,
+        config.history_dropout,
+        config.augmentation,
+        config.features,
+    )
     if parent is None:
         policy = Policy(shape, Encoding.fit(columns, extra_tasks))
+        if (network := policy.tokens.features) is not None:
+            load_pretrained(network, config.features)
     else:
         encoding = extended(parent.policy.encoding, parent.suite, columns, extra_tasks)
         policy = grown(parent.policy, shape, encoding)
         freeze(policy, parent.policy, config.freeze)
+    if policy.tokens.features is not None and not config.train_features:
+        policy.tokens.features.requires_grad_(False)
     policy.to(device)
     policy.recomputes = config.checkpoint_activations
     average = copy.deepcopy(policy).eval()

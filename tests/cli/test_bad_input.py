@@ -206,6 +206,24 @@ def test_a_setting_that_cannot_work_is_named(
     assert wanted in refused("train", demonstrations, "-o", "run", *flags, cwd=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("features", "complaint"),
+    [
+        ("torchvision:resnet18", "torchvision:resnet18"),
+        ("timm:resnet18", "timm:resnet18"),
+        ("resnet18", "expected none, patches, efficientnet-lite0, torchvision:NAME or timm:NAME"),
+        ("timm:hf-hub:someone/something", "got 'timm:hf-hub:someone/something'"),
+    ],
+)
+def test_features_that_are_not_there_are_told_before_a_store_is_read(
+    features: str, complaint: str, tmp_path: Path
+) -> None:
+    line = refused("train", tmp_path / "no store", "-o", tmp_path / "run", "--features", features)
+    assert complaint in line
+    assert "store" not in line.replace(str(tmp_path), "")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_is_not_trained_over(demonstrations: Path, tmp_path: Path) -> None:
     (tmp_path / "run" / "kept").mkdir(parents=True)
     line = refused("train", demonstrations, "-o", tmp_path / "run", "--steps", "3")

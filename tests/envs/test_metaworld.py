@@ -95,3 +95,31 @@ def test_people_play_every_task_by_the_keys_of_its_family(name: str) -> None:
         assert {key: document[key] for key in ("controls", "pace", "success")} == {
             key: family[key] for key in ("controls", "pace", "success")
         }
+
+
+def test_pixels_are_what_the_camera_sees_and_the_same_again() -> None:
+    environment = gymnasium.make(ENV_ID, task="reach-v3", observation="pixels", pixels=32)
+    seen, _ = environment.reset(seed=3)
+    after = environment.step(np.ones(4, np.float32))[0]
+    again, _ = environment.reset(seed=3)
+    environment.close()
+    assert (seen["image"].shape, seen["image"].dtype) == ((32, 32, 3), np.uint8)
+    assert seen["gripper"].shape == (4,)
+    assert (seen["image"] == again["image"]).all()
+    assert (seen["gripper"] == again["gripper"]).all()
+    assert (seen["image"] != after["image"]).any()
+    red = (seen["image"][..., 0] > 120) & (seen["image"][..., 1] < 60)
+    assert red.any()
+    assert np.flatnonzero(red.any(1)).mean() < 20
+
+
+def test_the_scripted_policy_plays_what_is_seen_as_pixels_too() -> None:
+    kwargs = {"task": "reach-v3", "observation": "pixels", "pixels": 16}
+    task = Task("reach", ENV_ID, kwargs=kwargs, expert="metaworld", success=MT10["reach"].success)
+    [episode] = rollout(ExpertActor(), task, range(1), suite_name="metaworld-10")
+    assert episode.success
+
+
+def test_another_kind_of_observation_is_refused_in_one_line() -> None:
+    with pytest.raises(TutelageError, match="expected observation state or pixels, got 'sound'"):
+        TaskEnv(Task("reach", ENV_ID, kwargs={"task": "reach-v3", "observation": "sound"}))

@@ -57,8 +57,8 @@ def columns_of(world: str, episodes: int = 6) -> TaskArrays:
     return random_columns(task, episodes)
 
 
-def random_columns(task: Task, episodes: int) -> TaskArrays:
-    """Play random actions for some episodes of nine steps."""
+def random_columns(task: Task, episodes: int, length: int = LENGTH) -> TaskArrays:
+    """Play random actions for some episodes of `length` steps."""
     environment = TaskEnv(task)
     seen, rows = [], []
     for seed in range(episodes):
@@ -73,7 +73,7 @@ def random_columns(task: Task, episodes: int) -> TaskArrays:
         task,
         observations,
         np.stack(rows),
-        np.arange(episodes + 1) * LENGTH,
+        np.arange(episodes + 1) * length,
         np.ones(episodes, bool),
         ["ann"] * episodes,
         np.ones(episodes),

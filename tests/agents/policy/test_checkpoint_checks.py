@@ -29,6 +29,7 @@ from tutelage.errors import TutelageError
 
 SUITE = suite_from({"suite": "toys", "tasks": [{"id": "cart", "env": "CartPole-v1"}]})
 VECTOR = ObservationSpec("", "vector", (2,), edges=((0.0, 0.5, 1.0), (-1.0, 0.0, 2.0)))
+IMAGE = ObservationSpec("", "image", (16, 12, 3), patch=4, spans=((0.0, 255.0),), layout="HWC")
 Document = dict[str, Any]
 
 
@@ -147,6 +148,50 @@ def test_a_sealed_description_of_no_policy_is_refused_in_one_line(
     assert "policy." in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (f"{SEEN}.layout", "CHW"),
+        (f"{SEEN}.layout", "HW"),
+        (f"{SEEN}.layout", "XYZ"),
+        (f"{SEEN}.layout", ""),
+        (f"{SEEN}.layout", 3),
+        (f"{SEEN}.spans", []),
+        (f"{SEEN}.spans", [[0.0, 0.0]]),
+        (f"{SEEN}.spans", [[0.0, 1e300]]),
+        (f"{SEEN}.spans", [[float("nan"), 1.0]]),
+        (f"{SEEN}.spans", [[0.0, 255.0], [0.0, 255.0]]),
+        (f"{SEEN}.patch", 0),
+        (f"{SEEN}.patch", -4),
+        (f"{SEEN}.shape", [16, 12]),
+        (f"{SEEN}.shape", [16, 12, 4]),
+        (f"{SEEN}.shape", [160, 12, 3]),
+        (f"{SEEN}.shape", [2**12, 2**12, 2**12]),
+        (f"{SEEN}.kind", "grid"),
+        ("policy.features", "patches"),
+        ("policy.features", "efficientnet-lite0"),
+        ("policy.features", "timm:hf-hub:someone/something"),
+        ("policy.features", "torchvision:../../resnet18"),
+        ("policy.features", "torchvision:none_of_that_name"),
+        ("policy.features", None),
+        ("policy.features", ["none"]),
+        ("policy.augmentation", "blur"),
+        ("policy.augmentation", 1),
+        ("policy.augmentation", {}),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_sealed_description_of_no_image_is_refused_in_one_line(
+    place: str, value: Any, tmp_path: Path
+) -> None:
+    folder = save(made(IMAGE), tmp_path / "sound", suite=SUITE, lineage={})
+    document, weights = yaml.safe_load((folder / "policy.yaml").read_text()), folder / "policy.safetensors"
+    forged = write(tmp_path / "forged", changed(document, place, value), weights.read_bytes())
+    with pytest.raises(TutelageError, match=r"policy\.") as caught:
+        load(forged)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("place", ["more", "lineage.more", f"{SEEN}.more", "encoding.tasks.cart.more"])
 def test_additional_keys_change_nothing(place: str, sound: tuple[Document, bytes], tmp_path: Path) -> None:
     document, weights = sound
@@ -245,13 +290,14 @@ def test_a_description_of_gigabytes_takes_none(sound: tuple[Document, bytes], tm
         ((ObservationSpec("", "discrete", (), (5,), (1,)),), (ActionPart("choice", 2, 0.0),)),
         ((ObservationSpec("", "grid", (3, 3, 2), common=((0, 0), (1, 0))),), (ActionPart("choice", 2, 1.0),)),
         ((ObservationSpec("", "image", (16, 12, 3), patch=4),), (ActionPart("bins", 41, -2.0, 2.0),)),
+        ((IMAGE,), (ActionPart("bins", 41, -2.0, 2.0),)),
         (
             (ObservationSpec("words", "text"), ObservationSpec("x", "vector", (1,), edges=((0.5,),))),
             (ActionPart("choice", 3, 0.0),),
         ),
         ((ObservationSpec("elements", "page"),), page_parts(("Enter",))),
     ],
-    ids=["discrete", "grid", "image", "text", "page"],
+    ids=["discrete", "grid", "patches", "image", "text", "page"],
 )
 def test_every_kind_of_policy_comes_back(
     seen: tuple[ObservationSpec, ...], parts: tuple[ActionPart, ...], tmp_path: Path

@@ -17,7 +17,6 @@ from tutelage.agents.policy.encoding import (
     feature_count,
     fit_vector,
     ground_and_things,
-    patches,
     quantile_features,
 )
 from tutelage.agents.policy.interface_checks import expect_fits
@@ -255,15 +254,6 @@ def test_odd_columns_keep_their_information(values: np.ndarray) -> None:
     seen = fit_vector("", (1,), values[:, None])
     features = quantile_features(seen, values[:, None])
     assert len(np.unique(features, axis=0)) == len(np.unique(values))
-
-
-def test_patches_hold_every_pixel_once() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (2, 7, 10, 3), dtype=np.uint8)
-    cut = patches(ObservationSpec("", "image", (7, 10, 3), patch=4), image)
-    assert cut.shape == (2, 2 * 3, 4 * 4 * 3)
-    inside = image.astype(np.float64) / 255 - 0.5
-    assert cut.sum() == pytest.approx(inside.sum(), abs=1e-2)
-    assert cut[0, 0].reshape(4, 4, 3) == pytest.approx(inside[0, :4, :4], abs=1e-6)
 
 
 def test_pages_of_tasks_without_data_are_seen_as_all_pages_are() -> None:

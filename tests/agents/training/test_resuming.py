@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tutelage.agents.evaluation.actors import ExpertActor
+from tutelage.agents.evaluation.actors import ChanceActor, ExpertActor
 from tutelage.agents.evaluation.rollout import rollout
 from tutelage.agents.policy.checkpoint import load
 from tutelage.agents.training.behavior_cloning import train
@@ -18,6 +18,7 @@ from tutelage.console.signals import Stopped, signals
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from
 from tutelage.errors import TutelageError
+from tutelage.tests.support import toy_images
 
 SUITE = suite_from({"suite": "pole", "tasks": [{"id": "pole", "env": "CartPole-v1", "expert": "cartpole"}]})
 CONFIG = TrainConfig(
@@ -52,6 +53,9 @@ FIXED: dict[str, Any] = {
     "balance": 1.0,
     "dtype": "bfloat16",
     "holdout": 0.5,
+    "augmentation": "none",
+    "features": "patches",
+    "train_features": True,
     "freeze": "tokens",
     "seed": 1,
 }
@@ -128,6 +132,22 @@ def test_more_steps_before_the_rate_falls_are_the_run_that_asked_for_them_at_onc
         "16 steps instead of 10: from step 4 on, the learning rate is that of a run of 16 steps, "
         "1.00 of its highest there (it was 1.00)"
     ]
+
+
+@pytest.mark.slow
+def test_images_are_changed_as_in_a_run_that_was_not_stopped(tmp_path: Path) -> None:
+    config = replace(CONFIG, augmentation="shift+color", weights="none", batch_steps=8, window=4)
+    task = {"id": "light", "env": f"{toy_images.MODULE}:toys/Images-v0", "kwargs": {"world": "gray"}}
+    suite = suite_from({"suite": "lights", "tasks": [task]})
+    store = Store.create(tmp_path / "store", suite)
+    store.append(rollout(ChanceActor(), suite["light"], range(3), suite_name="lights"))
+    stop_at(4, store, tmp_path / "run", config)
+    train([store], tmp_path / "run", config, resume=True)
+    train([store], tmp_path / "whole", config)
+    train([store], tmp_path / "plain", replace(config, augmentation="shift"))
+    states = [(tmp_path / name / STATE).read_bytes() for name in ("run", "whole", "plain")]
+    assert states[0] == states[1]
+    assert states[0] != states[2]
 
 
 @pytest.mark.slow
