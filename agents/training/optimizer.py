@@ -11,6 +11,9 @@ MOMENTUM = 0.95
 BETAS = (0.9, 0.95)
 EPSILON = 1e-10
 ROUNDS = 5
+_OUTER = frozenset({"options", "noisy", "time", "velocity"})
+"""Tables of choices, and what a flow head reads and returns."""
+
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
@@ -93,8 +96,8 @@ class Optimizer:
 
 
 def _is_matrix(name: str, weight: Tensor) -> bool:
-    """Return whether a weight is a hidden matrix; tables and input layers are not."""
-    return weight.ndim == 2 and not name.startswith("tokens.") and "options" not in name
+    """Return whether a weight is a hidden matrix; tables, input and output layers are not."""
+    return weight.ndim == 2 and not name.startswith("tokens.") and _OUTER.isdisjoint(name.split("."))
 
 
 def _square_parts(matrix: Tensor) -> Sequence[Tensor]:
