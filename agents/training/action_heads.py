@@ -56,8 +56,8 @@ class HeadChoice:
             self.reasons[task] = f"actions are made as in the parent ({head})"
             if self.config.action_head not in ("auto", head):
                 raise TutelageError(
-                    f"expected a parent with --action-head {self.config.action_head} for task {task!r}, got one "
-                    f"with {head}; use --action-head {head}"
+                    f"expected a parent with --action-head {self.config.action_head} for task {task!r}, got "
+                    f"{head}; use --action-head {head}"
                 )
             if flow and flow.chunk != self.config.chunk:
                 raise TutelageError(

@@ -78,7 +78,7 @@ class TrainConfig:
         default=8, ge=1, le=MOST_CHUNK, description="Steps that a flow head generates at once."
     )
     replan: int = Field(
-        default=0,
+        default=1,
         ge=0,
         le=MOST_CHUNK,
         description="Steps of a chunk that are played before the next; 0 averages overlapping chunks.",
