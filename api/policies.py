@@ -106,7 +106,7 @@ class TaskActor:
         """How likely each option was at the last step: of a Discrete space float64 `[n]`, from `start` on.
 
         Of other spaces a list, one array a number of the action (of a Box, over its bins); None for what
-        points at a part of a page.
+        points at a part of a page. None where a flow head generates the action: it has no options.
         """
         self._network = policy.network
         self._greedy, self._temperature = greedy, temperature
@@ -139,5 +139,5 @@ class TaskActor:
             legal=None if action_mask is None else np.asarray(action_mask, bool)[None],
             probabilities=recorded,
         )
-        self.probabilities = recorded[0] if len(recorded) == 1 else recorded
+        self.probabilities = recorded[0] if len(recorded) == 1 else recorded or None
         return row_to_action(self.action_space, rows[0])

@@ -32,6 +32,20 @@ class ActionPart:
     after: bool = False
 
 
+@dataclass(frozen=True)
+class FlowSpec:
+    """Settings of an interface whose actions a flow head generates, `chunk` steps at once.
+
+    `ranges` are the usual (low, high) of each number, which map to -1 and 1; what is decoded is clipped to
+    `low` and `high` of the number's part. A chunk is played for `replan` steps before the next is generated;
+    with 0 one is generated at every step, and overlapping chunks are averaged.
+    """
+
+    chunk: int
+    replan: int
+    ranges: tuple[tuple[float, float], ...]
+
+
 def targets(part: ActionPart, column: np.ndarray) -> np.ndarray:
     """Turn one column of actions `[S]` into training targets of a part.
 

@@ -19,7 +19,7 @@ from ...errors import TutelageError
 from ...files.atomic_files import disk_errors, write_whole
 from ...files.bounded_files import read_bytes
 from .bounded_tensors import parse_tensors
-from .checkpoint_checks import config_of, expect_description, rebuilt
+from .checkpoint_checks import config_of, encoding_of, expect_description, rebuilt
 from .devices import choose_device
 from .policy import Policy
 
@@ -102,9 +102,12 @@ def trained_steps(folder: Path) -> int:
 
 
 def shape_of(folder: Path) -> dict[str, Any]:
-    """Return a checkpoint's size, window and features without reading its weights."""
-    config = config_of(_description(folder)["policy"], str(folder / DESCRIPTION))
-    return {"size": config.size, "window": config.window, "features": config.features}
+    """Return a checkpoint's size, window, features and flow head's chunks without reading its weights."""
+    document, where = _description(folder), str(folder / DESCRIPTION)
+    config = config_of(document["policy"], where)
+    flows = [interface.flow for interface in encoding_of(document["encoding"], where).interfaces]
+    chunks = {"chunk": flow.chunk, "replan": flow.replan} if (flow := next(filter(None, flows), None)) else {}
+    return {"size": config.size, "window": config.window, "features": config.features, **chunks}
 
 
 def kept_facts(folder: Path) -> dict[str, Any]:

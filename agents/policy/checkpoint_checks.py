@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from ...errors import TutelageError
+from ..training.config import MOST_CHUNK
 from .action_parts import POINTING, ActionPart
 from .encoding import GRID_SIDE, Encoding, IOSpec, ObservationSpec
 from .images.layout import LAYOUTS
@@ -58,7 +59,7 @@ def rebuilt(document: Mapping[str, Any], tensors: Mapping[str, Tensor], where: s
     Raises TutelageError when the two do not fit, or a weight is not finite.
     """
     config = config_of(document["policy"], where)
-    encoding = _encoding(document["encoding"], where)
+    encoding = encoding_of(document["encoding"], where)
     _expect_same_size(config, encoding, tensors, where)
     try:
         with torch.device("meta"):  # shapes only, no memory
@@ -95,7 +96,8 @@ def config_of(settings: Mapping[str, Any], where: str) -> PolicyConfig:
         raise TutelageError(f"{where}: {error}") from None
 
 
-def _encoding(description: Mapping[str, Any], where: str) -> Encoding:
+def encoding_of(description: Mapping[str, Any], where: str) -> Encoding:
+    """Read an encoding; raises TutelageError for missing and invalid values."""
     try:
         interfaces = _INTERFACES.validate_python(description.get("interfaces"))
     except (ValidationError, RecursionError) as error:
@@ -138,7 +140,16 @@ def _is_page(interface: IOSpec) -> bool:
 def _is_plain(interface: IOSpec) -> bool:
     paths = [leaf.path for leaf in interface.seen]
     are_specs_valid = all(map(_is_spec, interface.seen)) and len(set(paths)) == len(paths)
-    return are_specs_valid and all(map(_is_part, interface.parts))
+    return are_specs_valid and all(map(_is_part, interface.parts)) and _is_flow(interface)
+
+
+def _is_flow(interface: IOSpec) -> bool:
+    """Return whether an interface has no flow head, or the settings of a sound one."""
+    if (flow := interface.flow) is None:
+        return True
+    is_sized = 1 <= flow.chunk <= MOST_CHUNK and 0 <= flow.replan <= flow.chunk
+    has_ranges = len(flow.ranges) == len(interface.parts) and all(map(_is_increasing, flow.ranges))
+    return is_sized and has_ranges and all(part.kind == "bins" for part in interface.parts)
 
 
 def _is_part(part: ActionPart) -> bool:
@@ -191,15 +202,15 @@ def _expect_same_size(
     config: PolicyConfig, encoding: Encoding, tensors: Mapping[str, Tensor], where: str
 ) -> None:
     """Raise TutelageError before anything is built that is larger than the weights in the file."""
-    parts = [part for interface in encoding.interfaces for part in interface.parts]
-    pointing = sum(part.kind in POINTING for part in parts)
+    pointing = sum(part.kind in POINTING for interface in encoding.interfaces for part in interface.parts)
+    flows = [interface for interface in encoding.interfaces if interface.flow]
     leaves = sum(leaf.kind != "text" for interface in encoding.interfaces for leaf in interface.seen)
-    # each layer, pointer and leaf has at least one tensor
+    # each layer, pointer, flow head and leaf has at least one tensor
     layers = config.size + config.memory_layers
-    if layers + pointing + leaves > len(tensors):
+    if layers + pointing + len(flows) + leaves > len(tensors):
         raise _bad_weights(where, f"{len(tensors)} of them, too few")
     options = tensors.get("decoder.options.weight")
-    total = sum(part.size for part in parts)
+    total = sum(sum(interface.option_counts) for interface in encoding.interfaces)
     if options is None or options.ndim != 2 or len(options) != total:
         raise _bad_weights(where, f"not the {total} options of its actions")
 

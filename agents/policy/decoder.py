@@ -28,7 +28,7 @@ class Decoder(nn.Module):
 
     def __init__(self, interfaces: Sequence[IOSpec], width: int) -> None:
         super().__init__()
-        sizes = [[part.size for part in interface.parts] for interface in interfaces]
+        sizes = [interface.option_counts for interface in interfaces]
         # first table row of every part, by interface
         self.offsets: list[list[int]] = []
         total = 0

@@ -18,7 +18,7 @@ from ...envs.task import Task
 from ...envs.task_env import TaskEnv
 from ...errors import TutelageError
 from ..training.config import TrainConfig
-from .encoding import Encoding, IOSpec
+from .encoding import ChooseHead, Encoding, IOSpec
 from .interface_checks import expect_fits
 from .policy import Policy, PolicyConfig
 
@@ -34,16 +34,20 @@ encoder, memory. What the parent did not have is always trained."""
 
 
 def extended(
-    encoding: Encoding, suite: Suite, columns: Mapping[str, TaskArrays], extra_tasks: Iterable[Task] = ()
+    encoding: Encoding,
+    suite: Suite,
+    columns: Mapping[str, TaskArrays],
+    extra_tasks: Iterable[Task] = (),
+    choose_head: ChooseHead | None = None,
 ) -> Encoding:
     """Return an encoding with the tasks of `columns` too; `suite` has the tasks that it was fitted to.
 
     A task whose spaces are those of an interface shares it, as it was fitted; the others get interfaces of
-    their own, after the present ones. `extra_tasks` have no data, see `Encoding.fit`.
+    their own, after the present ones. For `extra_tasks` and `choose_head` see `Encoding.fit`.
     """
     shared = {task: _interface_for(encoding, suite, arrays.task) for task, arrays in columns.items()}
     fresh = Encoding.fit(
-        {task: columns[task] for task, index in shared.items() if index is None}, extra_tasks
+        {task: columns[task] for task, index in shared.items() if index is None}, extra_tasks, choose_head
     )
     tasks = dict(encoding.tasks)
     for task, index in shared.items():

@@ -5,7 +5,7 @@ instruction words + observation → tokens → step encoder → one summary a st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -19,10 +19,12 @@ from ...datasets.arrays.sampler import WindowBatch
 from ...envs.task_env import TaskEnv
 from ...errors import TutelageError, brief
 from ..training.config import AUGMENTATIONS, FEATURES, FEATURES_FORM, MOST_LAYERS, MOST_WINDOW
+from .action_chunks import ChunkPlayer, chunk_targets, unscale
 from .action_sampling import SamplingSettings
 from .decoder import Decoder
 from .devices import to_device
-from .encoding import Encoding, decode_actions, encode_actions
+from .encoding import Encoding, IOSpec, decode_actions, encode_actions
+from .flow_head import FlowHead
 from .fused_ops import normalize_rms
 from .interface_checks import expect_fits
 from .tokens import EmbeddedBatch, ObservationEmbedding
@@ -84,13 +86,15 @@ class KVCache:
     """Attention memory of running episodes of one task: ring buffers of keys and values, and the time step.
 
     `rings` has one (keys, values) pair a memory layer, each `[episodes, window, d]`. `tried` records the
-    actions of each episode by page: see `page_actions.RepeatGuard`.
+    actions of each episode by page: see `page_actions.RepeatGuard`. `chunks` are the actions that a flow head
+    generated ahead.
     """
 
     task: str
     rings: list[tuple[Tensor, Tensor]]
     tried: list[RepeatGuard]
     time: int = 0
+    chunks: ChunkPlayer | None = None
 
 
 class Policy(nn.Module):
@@ -116,6 +120,13 @@ class Policy(nn.Module):
             TransformerBlock(width, heads, dropout) for _ in range(config.memory_layers)
         )
         self.decoder = Decoder(encoding.interfaces, width)
+        self.flow = nn.ModuleDict(
+            {
+                str(index): FlowHead(width, interface.flow.chunk * len(interface.parts))
+                for index, interface in enumerate(encoding.interfaces)
+                if interface.flow
+            }
+        )
         self.memoryless_tasks: frozenset[str] = frozenset()
         self.recomputes = False
         """Whether the backward pass computes the activations of blocks again instead of keeping them."""
@@ -135,7 +146,7 @@ class Policy(nn.Module):
         return self.tokens.summary.device
 
     def loss(self, batch: Mapping[str, WindowBatch]) -> tuple[Tensor, dict[str, float]]:
-        """Return the weighted mean cross entropy a step, and the mean of each task."""
+        """Return the weighted mean loss a step (see `step_losses`), and the mean of each task."""
         total, weight, by_task = self.loss_sums(batch)
         return total / max(weight, LEAST_WEIGHT), {
             task: part / max(mass, LEAST_WEIGHT) for task, (part, mass) in by_task.items()
@@ -144,7 +155,7 @@ class Policy(nn.Module):
     def loss_sums(
         self, batch: Mapping[str, WindowBatch]
     ) -> tuple[Tensor, float, dict[str, tuple[float, float]]]:
-        """Return the weighted sum of the cross entropies, the sum of the weights, and both by task."""
+        """Return the weighted sum of the steps' losses, the sum of the weights, and both by task."""
         losses, weight, sizes = self.step_losses(batch)
         weighted = losses * weight.to(self.device, non_blocking=True)
         counts = list(sizes.values())
@@ -154,8 +165,9 @@ class Policy(nn.Module):
         return weighted.sum(), float(weight.sum()), by_task
 
     def step_losses(self, batch: Mapping[str, WindowBatch]) -> tuple[Tensor, Tensor, dict[str, int]]:
-        """Return each step's cross entropy and its weight on the processor, `[S]`, and each task's steps.
+        """Return each step's loss and its weight on the processor, `[S]`, and each task's steps.
 
+        The loss is the cross entropy of the action; with a flow head the mean squared velocity error.
         Tasks come in the order of the returned mapping, not in that of the batch.
         """
         # sort by interface: one decoder call for all tasks that share one
@@ -175,6 +187,12 @@ class Policy(nn.Module):
         weights: list[np.ndarray] = []
         for interface_index, group in groupby(batch, index.__getitem__):
             tasks, interface = list(group), self.encoding.interfaces[interface_index]
+            if interface.flow:
+                row, batches = sum(map(len, losses)), [batch[task] for task in tasks]
+                count = sum(len(examples.actions) for examples in batches)
+                losses.append(self._flow_loss(x[row : row + count], interface, interface_index, batches))
+                weights += [examples.weight for examples in batches]
+                continue
             encoded = [
                 encode_actions(interface, batch[task].actions, batch[task].observations) for task in tasks
             ]
@@ -188,6 +206,20 @@ class Policy(nn.Module):
             weights.append(is_encodable * np.concatenate([batch[task].weight for task in tasks]))
         sizes = {task: len(examples.actions) for task, examples in batch.items()}
         return torch.cat(losses), torch.from_numpy(np.concatenate(weights)).to(losses[0].dtype), sizes
+
+    def _flow_loss(self, x: Tensor, interface: IOSpec, index: int, batches: Sequence[WindowBatch]) -> Tensor:
+        """Return the velocity error of each step `[S]`; while evaluating, always of the same noise."""
+        actions = np.concatenate([examples.actions for examples in batches])
+        lengths = np.concatenate([examples.lengths for examples in batches])
+        chunks, teaches = chunk_targets(interface, actions, lengths)
+        generator = None if self.training else torch.Generator().manual_seed(0)
+        targets = to_device(chunks, x.device).flatten(1).to(x.dtype)
+        return self._flow_head(index).loss(x, targets, to_device(teaches, x.device).flatten(1), generator)
+
+    def _flow_head(self, index: int) -> FlowHead:
+        head = self.flow[str(index)]
+        assert isinstance(head, FlowHead)
+        return head
 
     def summarize(self, observations: Mapping[str, Mapping[str, np.ndarray]]) -> Tensor:
         """Encode every step by itself: task id → leaves `[S, ...]` gives one summary a step, `[sum S, d]`."""
@@ -234,11 +266,12 @@ class Policy(nn.Module):
 
     def start(self, task: str, count: int) -> KVCache:
         """Return the empty memory of `count` episodes of a task that start together."""
-        self.encoding.interface(task)
+        flow = self.encoding.interface(task).flow
         shape = (count, self.config.window, self.config.width)
         empty = self.tokens.summary.new_zeros(shape).detach()
         rings = [(empty.clone(), empty.clone()) for _ in self.memory]
-        return KVCache(task, rings, [RepeatGuard() for _ in range(count)])
+        chunks = ChunkPlayer.of(flow, count) if flow else None
+        return KVCache(task, rings, [RepeatGuard() for _ in range(count)], chunks=chunks)
 
     @torch.no_grad()
     def act(
@@ -259,32 +292,28 @@ class Policy(nn.Module):
         `observations` leaf path → `[N, ...]`; `legal` bool `[N, n]` masks a single Discrete space; rows
         where `alive` is False are not computed and come back as zeros. Actions that are not `greedy` are
         sampled at `temperature`. `probabilities` receives the first episode's distribution over the options
-        of each number of its action. Returns actions float64 `[N, k]` and the memory, one step later. Illegal
-        choices are impossible, greedy or sampled; so is repeating an action on the same page.
+        of each number of its action; with a flow head, which has none, it stays as it is. Returns actions
+        float64 `[N, k]` and the memory, one step later. Illegal choices are impossible, greedy or sampled; so
+        is repeating an action on the same page.
         """
         count = len(next(iter(observations.values())))
         rows = np.arange(count) if alive is None else np.flatnonzero(alive)
         interface = self.encoding.interface(task)
         actions = np.zeros((count, interface.width))
-        if len(rows):
+        draw = None if greedy else SamplingSettings(generator, temperature)
+        if memory.chunks is not None:
+            actions[rows] = self._act_in_chunks(memory, memory.chunks, observations, rows, draw)
+        elif len(rows):
             observed = {path: np.asarray(leaf)[rows] for path, leaf in observations.items()}
-            x, embedded, tokens = self.look({task: observed})
-            indices = to_device(rows, self.device)
-            # time 0 overwrites slot 0 and attends to it alone: no past
-            time = 0 if task in self.memoryless_tasks else memory.time
-            for block, ring in zip(self.memory, memory.rings, strict=True):
-                assert isinstance(block, TransformerBlock)
-                x = block.step(x, ring, indices, time)
+            x, embedded, tokens = self._advance(memory, observed, rows)
             mask = None if legal is None else torch.from_numpy(np.asarray(legal, bool)[rows])
             index = self.encoding.tasks[task][0]
             pools = embedded.pools([task], tokens)
-            draw = None if greedy else SamplingSettings(generator, temperature)
             barred = None
             if interface.page:
                 barred = [
                     memory.tried[row].on(page) for row, page in zip(rows, observed["elements"], strict=True)
                 ]
-            x = normalize_rms(x)
             numbers = self.decoder.choose(x, interface, index, draw, mask, pools, barred, probabilities)
             # only pages have a guard
             for row, choice in zip(rows, numbers, strict=True) if barred else ():
@@ -292,6 +321,42 @@ class Policy(nn.Module):
             actions[rows] = decode_actions(interface, numbers, observed)
         memory.time += 1
         return actions, memory
+
+    def _advance(
+        self, memory: KVCache, observed: Mapping[str, np.ndarray], rows: np.ndarray
+    ) -> tuple[Tensor, EmbeddedBatch, Tensor]:
+        """Let the episodes `rows` `[A]` look and remember; return the memory's output `[A, d]` and tokens."""
+        x, embedded, tokens = self.look({memory.task: observed})
+        indices = to_device(rows, self.device)
+        # time 0 overwrites slot 0 and attends to it alone: no past
+        time = 0 if memory.task in self.memoryless_tasks else memory.time
+        for block, ring in zip(self.memory, memory.rings, strict=True):
+            assert isinstance(block, TransformerBlock)
+            x = block.step(x, ring, indices, time)
+        return normalize_rms(x), embedded, tokens
+
+    def _act_in_chunks(
+        self,
+        memory: KVCache,
+        chunks: ChunkPlayer,
+        observations: Mapping[str, np.ndarray],
+        rows: np.ndarray,
+        draw: SamplingSettings | None,
+    ) -> np.ndarray:
+        """Return the actions `[A, k]` of the episodes `rows`, after new chunks for those that need one."""
+        index = self.encoding.tasks[memory.task][0]
+        interface = self.encoding.interfaces[index]
+        due = chunks.due(rows, memory.time)
+        # without memory, nothing is lost by not looking
+        looking = due if memory.task in self.memoryless_tasks else rows
+        if len(looking):
+            observed = {path: np.asarray(leaf)[looking] for path, leaf in observations.items()}
+            x, _, _ = self._advance(memory, observed, looking)
+            x = x.index_select(0, to_device(np.flatnonzero(np.isin(looking, due)), self.device))
+        if len(due):
+            generated = self._flow_head(index).generate(x, draw).double().numpy()
+            chunks.add(due, memory.time, generated.reshape(len(due), *chunks.chunks.shape[2:]))
+        return unscale(interface, chunks.numbers(rows, memory.time))
 
     def count_flops(self, batch: Mapping[str, WindowBatch]) -> float:
         """Count the FLOPs (two a multiply-add) of one training step's matrix products, forward and backward.

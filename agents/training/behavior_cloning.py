@@ -39,7 +39,7 @@ from .expertise_models import skills
 from .holdout import Holdout
 from .metrics_log import LOG_EVERY, RESUME, MetricsLog, read_log
 from .progress import TrainingProgress
-from .resuming import CONFIG, change_of_steps, expect_same_config, fixed
+from .resuming import CONFIG, as_begun, change_of_steps, expect_same_config, fixed
 from .state import OLDER, STATE, forget_older, load_state, save_state
 from .step import TrainState, begin, divided_step, make_sampler, schedule
 
@@ -86,6 +86,7 @@ def train(
         store.admit_played()
         expect_environments(store)
     notice = (notice or _print_notice) if processes.is_first else _ignore
+    config = as_begun(out, config) if resume else config
     before = expect_same_config(out, config) if resume else config
     if config.train_features and not is_network(config.features):
         raise TutelageError(
@@ -119,9 +120,11 @@ def train(
                 if not resume or before != config:
                     config.save(out / CONFIG)
             log = MetricsLog(out, run.step, notice)
+        for task, reason in {} if resume or parent else run.heads.items():
+            notice(f"task {task!r}: {reason}")
         run.restore(processes.tell(run.facts()))
         processes.share(run.tensors())
-        lineage["config"] = asdict(config)
+        lineage |= {"config": asdict(config), "action_heads": run.heads}
         training = _TrainingRun(run, out, config, suite, lineage, begun_with, log, holdout, processes)
         with closing(log) if log else nullcontext(), signals.installed(), signals.rescue(training.stop):
             try:

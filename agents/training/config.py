@@ -20,6 +20,9 @@ from ...files.schema_errors import fields_of, with_short_errors
 MOST_LAYERS, MOST_WINDOW = 256, 4096
 """Largest size and window of a policy; a machine's memory may allow less."""
 
+MOST_CHUNK = 256
+"""Most steps of a chunk of actions."""
+
 SELF_IMITATION_SEEDS = 100_000_000
 """Record seeds of a task available to all self-imitation rounds together."""
 
@@ -78,6 +81,20 @@ class TrainConfig:
     )
     history_dropout: float = Field(
         default=0.5, ge=0, le=1, description="Share of training windows whose steps see no past."
+    )
+    action_head: Literal["auto", "bins", "flow"] = Field(
+        default="auto",
+        description="How continuous actions are made: bins, flow (chunks of steps), or auto: by the data.",
+    )
+    chunk: int = Field(
+        default=8, ge=1, le=MOST_CHUNK, description="Steps that a flow head generates at once."
+    )
+    replan: int = Field(
+        default=1,
+        ge=0,
+        le=MOST_CHUNK,
+        description="Steps of a chunk that are played before the next; 0 averages overlapping chunks.",
+        json_schema_extra=_FREE,
     )
     warmup: int = Field(default=50, ge=0, le=_MANY, description="Steps over which the learning rate rises.")
     cooldown: float = Field(
@@ -207,6 +224,13 @@ class TrainConfig:
         if not FEATURES.fullmatch(features):
             raise ValueError(f"expected {FEATURES_FORM}")
         return features
+
+    @field_validator("replan")
+    @classmethod
+    def _check_replan(cls, replan: int, info: ValidationInfo) -> int:
+        if replan > info.data.get("chunk", MOST_CHUNK):
+            raise ValueError(f"expected at most the {info.data['chunk']} steps of --chunk")
+        return replan
 
     @field_validator("self_imitation")
     @classmethod

@@ -92,6 +92,7 @@ def _train_judge(
         batch_steps=batch,
         warmup=10,
         dropout=0.0,
+        action_head="bins",  # the others have no probabilities
         history_dropout=1.0,  # no memory: the past would reveal whose actions these are
         dtype=config.dtype,
         device=config.device,

@@ -13,6 +13,8 @@ EPSILON = 1e-10
 ROUNDS = 5
 FEATURE_RATE = 0.03
 """Learning rate of a pre-trained network, as a share of that of tables."""
+_OUTER = frozenset({"options", "noisy", "time", "velocity"})
+"""Tables of choices, and what a flow head reads and returns."""
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
@@ -102,8 +104,8 @@ class Optimizer:
 
 
 def _is_matrix(name: str, weight: Tensor) -> bool:
-    """Return whether a weight is a hidden matrix; tables and input layers are not."""
-    return weight.ndim == 2 and not name.startswith("tokens.") and "options" not in name
+    """Return whether a weight is a hidden matrix; tables, input and output layers are not."""
+    return weight.ndim == 2 and not name.startswith("tokens.") and _OUTER.isdisjoint(name.split("."))
 
 
 def _square_parts(matrix: Tensor) -> Sequence[Tensor]:

@@ -25,6 +25,7 @@ from ..policy.encoding import Encoding
 from ..policy.fine_tuning import extended, freeze, grown
 from ..policy.images.pretrained import load_pretrained
 from ..policy.policy import LEAST_WEIGHT, Policy, PolicyConfig
+from .action_heads import HeadChoice
 from .config import TrainConfig
 from .distributed import ALONE, Processes
 from .optimizer import Optimizer
@@ -44,6 +45,8 @@ class TrainState:
     """Step of the last evaluation on select seeds; below `step` if one is due."""
     memoryless_tasks: frozenset[str] = frozenset()
     """Tasks that the averaged weights play without memory, chosen by that evaluation."""
+    heads: Mapping[str, str] = field(default_factory=dict)
+    """How the continuous actions of each task are made, and why."""
     saved: int = -1
     """Step of the newest state on disk."""
     whole: threading.RLock = field(default_factory=threading.RLock)  # type: ignore[valid-type]
@@ -80,8 +83,9 @@ def begin(
     """Fit the encoding to the data, and create the policy, its average and its optimizer.
 
     `extra_tasks` are tasks without data (see `Encoding.fit`). A `parent` gives its weights and its encoding,
-    to which tasks that it lacks are added. Raises TutelageError when it has another size or window, or when
-    memory does not suffice for that many `processes` on this machine.
+    to which tasks that it lacks are added. Raises TutelageError when it has another size, window or action
+    head, when no task can have a flow head that is asked for, or when memory does not suffice for that many
+    `processes` on this machine.
     """
     device = choose_device(config.device)
     _expect_memory(config, device, processes)
@@ -94,21 +98,24 @@ def begin(
         config.augmentation,
         config.features,
     )
+    choice = HeadChoice(config)
     if parent is None:
-        policy = Policy(shape, Encoding.fit(columns, extra_tasks))
+        policy = Policy(shape, Encoding.fit(columns, extra_tasks, choice))
         if (network := policy.tokens.features) is not None:
             load_pretrained(network, config.features)
     else:
-        encoding = extended(parent.policy.encoding, parent.suite, columns, extra_tasks)
+        encoding = extended(parent.policy.encoding, parent.suite, columns, extra_tasks, choice)
+        encoding = choice.kept(encoding, columns, len(parent.policy.encoding.interfaces))
         policy = grown(parent.policy, shape, encoding)
         freeze(policy, parent.policy, config.freeze)
     if policy.tokens.features is not None and not config.train_features:
         policy.tokens.features.requires_grad_(False)
+    choice.expect_flow(policy.encoding, columns)
     policy.to(device)
     policy.recomputes = config.checkpoint_activations
     average = copy.deepcopy(policy).eval()
     optimizer = Optimizer(policy, config.learning_rate, config.table_learning_rate, config.weight_decay)
-    return TrainState(policy, average, optimizer)
+    return TrainState(policy, average, optimizer, heads=choice.reasons)
 
 
 def make_sampler(

@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
-from tutelage.agents.policy.encoding import Encoding
+from tutelage.agents.policy.encoding import ChooseHead, Encoding
 from tutelage.agents.policy.policy import Policy, PolicyConfig
 from tutelage.datasets.arrays.sampler import TaskArrays
 from tutelage.envs.spaces import action_to_row
@@ -81,10 +81,12 @@ def random_columns(task: Task, episodes: int, length: int = LENGTH) -> TaskArray
     )
 
 
-def awake(config: PolicyConfig, columns: dict[str, TaskArrays]) -> Policy:
+def awake(
+    config: PolicyConfig, columns: dict[str, TaskArrays], choose_head: ChooseHead | None = None
+) -> Policy:
     """Make a policy none of whose weights is zero: fresh blocks would do nothing and hide mistakes."""
     torch.manual_seed(0)
-    made = Policy(config, Encoding.fit(columns)).eval()
+    made = Policy(config, Encoding.fit(columns, (), choose_head)).eval()
     with torch.no_grad():
         for weight in made.parameters():
             weight.add_(torch.randn_like(weight) * (0.2 if weight.ndim < 2 else weight.shape[1] ** -0.5))

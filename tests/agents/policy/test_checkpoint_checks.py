@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from tutelage.agents.policy import checkpoint
-from tutelage.agents.policy.action_parts import ActionPart
+from tutelage.agents.policy.action_parts import ActionPart, FlowSpec
 from tutelage.agents.policy.checkpoint import load, save
 from tutelage.agents.policy.encoding import Encoding, IOSpec, ObservationSpec
 from tutelage.agents.policy.policy import Policy, PolicyConfig
@@ -33,9 +33,16 @@ IMAGE = ObservationSpec("", "image", (16, 12, 3), patch=4, spans=((0.0, 255.0),)
 Document = dict[str, Any]
 
 
-def made(*seen: ObservationSpec, parts: tuple[ActionPart, ...] = (ActionPart("choice", 2, 0.0),)) -> Policy:
+BINS = ActionPart("bins", 41, -2.0, 2.0)
+
+
+def made(
+    *seen: ObservationSpec,
+    parts: tuple[ActionPart, ...] = (ActionPart("choice", 2, 0.0),),
+    flow: FlowSpec | None = None,
+) -> Policy:
     torch.manual_seed(0)
-    encoding = Encoding((IOSpec(seen, parts),), {"cart": (0, "balance")})
+    encoding = Encoding((IOSpec(seen, parts, flow),), {"cart": (0, "balance")})
     return Policy(PolicyConfig(size=1, window=4), encoding).eval()
 
 
@@ -190,6 +197,61 @@ def test_a_sealed_description_of_no_image_is_refused_in_one_line(
     with pytest.raises(TutelageError, match=r"policy\.") as caught:
         load(forged)
     assert "\n" not in str(caught.value)
+
+
+FLOW = "encoding.interfaces.0.flow"
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (FLOW, ...),
+        (FLOW, None),
+        (FLOW, 3),
+        (FLOW, {}),
+        (f"{FLOW}.chunk", 2),
+        (f"{FLOW}.chunk", 4),
+        (f"{FLOW}.chunk", 0),
+        (f"{FLOW}.chunk", -3),
+        (f"{FLOW}.chunk", 2**40),
+        (f"{FLOW}.chunk", "three"),
+        (f"{FLOW}.chunk", ...),
+        (f"{FLOW}.replan", 4),
+        (f"{FLOW}.replan", -1),
+        (f"{FLOW}.replan", None),
+        (f"{FLOW}.ranges", []),
+        (f"{FLOW}.ranges", [[0.0, 1.0]]),
+        (f"{FLOW}.ranges", [[0.0, 1.0], [1.0, 1.0]]),
+        (f"{FLOW}.ranges", [[0.0, 1.0], [float("nan"), 1.0]]),
+        (f"{FLOW}.ranges", [[0.0, 1.0], [-float("inf"), 1.0]]),
+        (f"{FLOW}.ranges", [[0.0, 1.0], [0.0, 1.0, 2.0]]),
+        (f"{PART}.kind", "choice"),
+        (f"{PART}.high", -3.0),
+        ("policy.size", 2),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_sealed_flow_head_that_cannot_be_is_refused_in_one_line(
+    place: str, value: Any, tmp_path: Path
+) -> None:
+    flow = FlowSpec(3, 1, ((-1.0, 1.0), (0.0, 2.0)))
+    folder = save(made(VECTOR, parts=(BINS, BINS), flow=flow), tmp_path / "sound", suite=SUITE, lineage={})
+    document = yaml.safe_load((folder / "policy.yaml").read_text())
+    weights = (folder / "policy.safetensors").read_bytes()
+    with pytest.raises(TutelageError) as caught:
+        load(write(tmp_path / "forged", changed(document, place, value), weights))
+    assert "\n" not in str(caught.value)
+    assert "policy." in str(caught.value)
+
+
+def test_a_flow_head_comes_back(tmp_path: Path) -> None:
+    policy = made(VECTOR, parts=(BINS, BINS), flow=FlowSpec(3, 1, ((-1.0, 1.0), (0.0, 2.0))))
+    loaded = load(save(policy, tmp_path, suite=SUITE, lineage={})).policy
+    assert loaded.encoding == policy.encoding
+    assert not loaded.decoder.options.weight.numel()
+    observed = {"": torch.zeros(3, 2).numpy()}
+    before, after = (made.act("cart", observed, made.start("cart", 3))[0] for made in (policy, loaded))
+    assert (before == after).all()
 
 
 @pytest.mark.parametrize("place", ["more", "lineage.more", f"{SEEN}.more", "encoding.tasks.cart.more"])
