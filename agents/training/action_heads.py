@@ -13,9 +13,73 @@ from ...datasets.arrays.sampler import TaskArrays
 from ...envs.task_env import TaskEnv
 from ...errors import TutelageError
 from ..policy.action_chunks import fit_chunks, is_continuous
-from ..policy.action_parts import ActionPart, FlowSpec
+from ..policy.action_parts import BINS, ActionPart, FlowSpec
 from ..policy.encoding import Encoding
 from .config import TrainConfig
+
+SAMPLED = 10_000
+"""Most steps of an interface that a profile is computed from."""
+
+NEAREST = 200
+"""Steps whose nearest observation is looked up."""
+
+MOST_FEATURES = 1024
+"""Larger leaves of an observation, such as pictures, are left out of a profile."""
+
+MOST_AT_ENDS, MOST_JUMP, MOST_SPREAD = 0.6, 0.4, 0.35
+"""A flow head is chosen below all of these, see `ActionProfile`."""
+
+
+@dataclass(frozen=True)
+class ActionProfile:
+    """What continuous actions are like, for the choice of their head; means over the numbers of an action.
+
+    `distinct` is the least number of different values of a number; `at_ends` the share within a hundredth of
+    either end of the data's range. `jump` is the change from step to step, `spread` the difference between
+    steps of two episodes whose observations are nearest, both over the difference of two random steps.
+    `spread` is large where demonstrations disagree, by noise or by intent; it is nan without vector
+    observations, and with one episode.
+    """
+
+    distinct: int
+    at_ends: float
+    jump: float
+    spread: float
+
+    @classmethod
+    def of(cls, group: Sequence[TaskArrays]) -> ActionProfile:
+        """Profile the actions of all tasks of an interface; a function of the data alone."""
+        actions = np.concatenate([arrays.actions for arrays in group])[:SAMPLED]
+        actions = np.where(np.isfinite(actions), actions, 0.0)
+        episodes = np.concatenate(
+            [np.repeat(np.arange(len(arrays.starts) - 1), np.diff(arrays.starts)) for arrays in group]
+        )[:SAMPLED]
+        low, high = actions.min(0), actions.max(0)
+        margin = 0.01 * (high - low)
+        random = np.random.default_rng(0)
+        first, second = random.integers(0, len(actions), (2, SAMPLED))
+        apart = np.maximum(np.abs(actions[first] - actions[second]).mean(0), 1e-12)
+        is_inside = np.diff(episodes) == 0
+        jumps = np.abs(np.diff(actions, axis=0))[is_inside]
+        return cls(
+            distinct=min(len(np.unique(column)) for column in actions.T),
+            at_ends=float(((actions <= low + margin) | (actions >= high - margin)).mean()),
+            jump=float((jumps.mean(0) / apart).mean()) if len(jumps) else 0.0,
+            spread=_spread(_vectors(group), actions / apart, episodes, random),
+        )
+
+    @property
+    def objection(self) -> str:
+        """What speaks for bins; "" if nothing does."""
+        if self.distinct <= BINS:
+            return f"a number takes {self.distinct} values only"
+        if self.at_ends >= MOST_AT_ENDS:
+            return f"{self.at_ends:.0%} of the numbers lie at the ends of their range"
+        if self.jump >= MOST_JUMP:
+            return f"they jump from step to step, {self.jump:.2f} of what random steps differ by"
+        if not self.spread < MOST_SPREAD:
+            return f"demonstrations disagree, by {self.spread:.2f} of what random steps differ by"
+        return ""
 
 
 @dataclass
@@ -35,7 +99,8 @@ class HeadChoice:
         parts, flow = fit_chunks(space, actions, self.config.chunk, self.config.replan)
         is_flow, why = self.config.action_head == "flow", "--action-head"
         if self.config.action_head == "auto":
-            is_flow, why = False, "auto"
+            why = ActionProfile.of(group).objection
+            is_flow, why = not why, why or "they are many, smooth, and agree between demonstrations"
         name = f"actions in chunks of {flow.chunk} from a flow head" if is_flow else "actions from bins"
         self.reasons |= {arrays.task.id: f"{name} ({why})" for arrays in group}
         return (parts, flow) if is_flow else None
@@ -75,6 +140,33 @@ class HeadChoice:
                 "expected a task whose actions are all continuous (Box of floats) for --action-head flow, "
                 f"got none among {', '.join(columns)}; use --action-head bins"
             )
+
+
+def _vectors(group: Sequence[TaskArrays]) -> np.ndarray:
+    """Return all leaves of floats of the first steps, standardized, `[S, F]`."""
+    columns = []
+    for path, leaf in group[0].observations.items():
+        if leaf[:1].dtype.kind != "f" or leaf[:1].size > MOST_FEATURES:
+            continue
+        values = np.concatenate([arrays.observations[path][:SAMPLED] for arrays in group])[:SAMPLED]
+        numbers = np.nan_to_num(values.reshape(len(values), -1).astype(np.float64), posinf=0, neginf=0)
+        low, high = np.quantile(numbers, (0.05, 0.95), axis=0)
+        columns.append(np.clip((numbers - low) / np.maximum(high - low, 1e-6), -1, 2))
+    return np.concatenate(columns, 1) if columns else np.zeros((0, 0))
+
+
+def _spread(
+    vectors: np.ndarray, actions: np.ndarray, episodes: np.ndarray, random: np.random.Generator
+) -> float:
+    """Return the mean difference of actions `[S, k]` between nearest observations of different episodes."""
+    if not vectors.size or len(np.unique(episodes)) < 2:
+        return float("nan")
+    differences = []
+    for row in random.choice(len(actions), min(NEAREST, len(actions)), replace=False):
+        distances = np.square(vectors - vectors[row]).sum(1)
+        nearest = int(np.argmin(np.where(episodes == episodes[row], np.inf, distances)))
+        differences.append(np.abs(actions[row] - actions[nearest]).mean())
+    return float(np.mean(differences))
 
 
 def _has_continuous_actions(arrays: TaskArrays) -> bool:

@@ -137,7 +137,8 @@ def train(
                 raise signals.conclude(training.advice) from error
             except LostProcess as error:
                 training.stop()
-                raise LostProcess(f"{error}; {training.advice}") from error
+                advice = training.advice if log else f"{RESUME}, from the state that was saved last"
+                raise LostProcess(f"{error}; {advice}") from error
         if processes.is_first:
             forget_older(out)
         processes.wait()

@@ -75,7 +75,7 @@ class Processes:
     def wait(self) -> None:
         """Wait for all processes."""
         if self.count > 1:
-            _finish(dist.barrier(async_op=True))
+            _finish(dist.all_reduce(torch.zeros(1), async_op=True))  # NCCL's barrier would block a GPU
 
     @contextmanager
     def first_alone(self) -> Iterator[None]:
@@ -190,4 +190,4 @@ def _finish(work: Any) -> None:
             time.sleep(min(max(_SHORTEST_WAIT, (time.monotonic() - begin) / 10), _LONGEST_WAIT))
         work.wait()
     except RuntimeError as error:
-        raise LostProcess("another process of this run has ended") from error
+        raise LostProcess("expected the other processes of this run, but one has ended") from error

@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 import tutelage as tt
 import yaml
+from gymnasium import spaces
 from tutelage.agents.evaluation.actors import ExpertActor, PolicyActor
 from tutelage.agents.evaluation.rollout import rollout
 from tutelage.agents.policy.checkpoint import load, shape_of
+from tutelage.agents.training.action_heads import ActionProfile, HeadChoice
 from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
 from tutelage.agents.training.resuming import settings_for
 from tutelage.console.signals import Stopped
+from tutelage.datasets.arrays.sampler import TaskArrays
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from
-from tutelage.envs.task import TEST
+from tutelage.envs.task import TEST, Task
 from tutelage.errors import TutelageError
 
 TASKS = [
@@ -178,3 +181,53 @@ def test_settings_that_cannot_work_are_refused_in_one_line(settings: dict[str, o
         TrainConfig.from_dict(settings)
     assert "\n" not in str(caught.value)
     assert list(settings)[-1] in str(caught.value)
+
+
+def shown(actions: np.ndarray, observations: np.ndarray, episodes: int = 8) -> list[TaskArrays]:
+    """Return demonstrations of equal length with the given actions `[N, k]` and observations `[N, f]`."""
+    steps = len(actions)
+    return [
+        TaskArrays(
+            Task("toy", "Pendulum-v1"),
+            {"": observations.astype(np.float32)},
+            actions,
+            np.linspace(0, steps, episodes + 1).astype(np.int64),
+            np.ones(episodes, bool),
+            ["ann"] * episodes,
+            np.ones(episodes),
+            np.zeros(steps, np.int8),
+        )
+    ]
+
+
+TIME = np.linspace(0, 40, 800)
+SMOOTH = np.stack([np.sin(TIME), np.cos(TIME)], 1)
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    ("actions", "objection"),
+    [
+        (SMOOTH[:, :1], ""),
+        (np.round(SMOOTH[:, :1]), "a number takes 3 values only"),
+        (np.sign(SMOOTH[:, :1]) + RANDOM.normal(0, 1e-3, (800, 1)), "lie at the ends of their range"),
+        (RANDOM.uniform(-1, 1, (800, 1)), "they jump from step to step"),
+        (np.sin(TIME * np.repeat(RANDOM.uniform(0.2, 1, 8), 100))[:, None], "demonstrations disagree"),
+    ],
+)
+def test_auto_follows_from_the_data(actions: np.ndarray, objection: str) -> None:
+    profile = ActionProfile.of(shown(actions, SMOOTH))
+    assert objection in profile.objection
+    assert bool(objection) == bool(profile.objection)
+    choice = HeadChoice(TrainConfig())
+    space = spaces.Box(-2, 2, (1,), np.float32)
+    chosen = choice(space, shown(actions, SMOOTH))
+    assert (chosen is None) == bool(objection)
+    assert ("from bins" in choice.reasons["toy"]) == bool(objection)
+    assert choice(spaces.Discrete(3), shown(actions, SMOOTH)) is None
+
+
+def test_auto_bears_infinities_and_a_single_episode() -> None:
+    actions = SMOOTH[:, :1].copy()
+    actions[::50] = np.nan
+    assert "disagree" in ActionProfile.of(shown(actions, SMOOTH, episodes=1)).objection

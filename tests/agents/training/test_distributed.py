@@ -133,11 +133,17 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
         time.sleep(0.05)
 
 
-def difference(first: Path, second: Path) -> float:
-    """Return the largest difference of two checkpoints' weights, over their largest weight."""
+def expect_same_weights(first: Path, second: Path) -> None:
+    """Fail unless two checkpoints agree but for rounding.
+
+    AdamW moves a number whose gradient is rounding alone by a whole step, whatever its sign: one in a
+    thousand may differ by that.
+    """
     one, other = (load_file(run / "last" / "policy.safetensors") for run in (first, second))
     assert one.keys() == other.keys()
-    return max(float(np.abs(one[name] - other[name]).max() / np.abs(one[name]).max()) for name in one)
+    apart = np.concatenate([np.abs(one[name] - other[name]).ravel() for name in one])
+    assert np.quantile(apart, 0.999) < 1e-4
+    assert apart.max() < 2 * CONFIG.steps * CONFIG.table_learning_rate
 
 
 def step_of(run: Path) -> int:
@@ -151,8 +157,7 @@ def test_two_processes_train_what_one_trains(
     launch: Callable[..., subprocess.Popen[str]], alone: Path, tmp_path: Path
 ) -> None:
     output = finish(launch(2, tmp_path / "two", CONFIG))
-    assert difference(alone, tmp_path / "two") < 1e-3
-    # against a run with another seed, the difference is nothing
+    expect_same_weights(alone, tmp_path / "two")
     losses = [
         [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         for run in (alone, tmp_path / "two")
@@ -173,7 +178,7 @@ def test_a_run_is_resumed_with_another_number_of_processes(
 ) -> None:
     finish(launch(before, tmp_path / "run", replace(CONFIG, steps=3)))
     finish(launch(after, tmp_path / "run", CONFIG, "--resume"))
-    assert difference(alone, tmp_path / "run") < 1e-3
+    expect_same_weights(alone, tmp_path / "run")
 
 
 @pytest.mark.slow

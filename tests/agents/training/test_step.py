@@ -17,6 +17,13 @@ CONFIG = TrainConfig(
 )
 
 
+def share_apart(first: TrainState, second: TrainState) -> float:
+    """Return the share of all weights that differ by more than 1e-4."""
+    weights = zip(first.policy.parameters(), second.policy.parameters(), strict=True)
+    apart = torch.cat([((one - other).detach().abs() > 1e-4).flatten() for one, other in weights])
+    return float(apart.float().mean())
+
+
 @pytest.fixture(scope="module")
 def columns() -> dict[str, TaskArrays]:
     return {world: columns_of(world) for world in WORLDS}
@@ -43,12 +50,28 @@ def test_a_batch_in_one_part_is_the_whole_batch_bit_for_bit(columns: dict[str, T
 
 @pytest.mark.parametrize("parts", [2, 3, 50])
 def test_the_gradients_of_parts_add_up_to_the_same_step(columns: dict[str, TaskArrays], parts: int) -> None:
+    runs = [begin(columns, config) for config in (CONFIG, replace(CONFIG, accumulate=parts))]
+    sampler = make_sampler(columns, CONFIG)
+    for run, count in zip(runs, (1, parts), strict=True):
+        divided_step(run, sampler, replace(CONFIG, accumulate=count))
+    for whole, divided in zip(*(run.policy.parameters() for run in runs), strict=True):
+        assert (whole.grad is None) == (divided.grad is None)
+        if whole.grad is not None and divided.grad is not None:
+            assert float((whole.grad - divided.grad).abs().max()) <= 1e-5 * float(whole.grad.abs().max())
+    assert difference(*runs) < 1e-4
+
+
+@pytest.mark.parametrize("parts", [2, 50])
+def test_a_run_in_parts_is_the_same_run(columns: dict[str, TaskArrays], parts: int) -> None:
     whole, losses = trained(columns, CONFIG)
     divided, losses_in_parts = trained(columns, replace(CONFIG, accumulate=parts))
     assert losses_in_parts == pytest.approx(losses, rel=1e-4)
-    assert difference(whole, divided) < 1e-3
     other, _ = trained(columns, replace(CONFIG, seed=1))
-    assert difference(whole, other) > 0.1
+    # AdamW moves a number whose gradient is rounding alone by a whole step, whatever its sign: a few numbers
+    # differ by up to two steps of its rate, all others in their last digits
+    assert difference(whole, divided) < 2 * CONFIG.steps * CONFIG.table_learning_rate
+    assert share_apart(whole, divided) < 0.001
+    assert share_apart(whole, other) > 0.5
 
 
 def test_the_losses_by_task_of_parts_are_those_of_the_batch(columns: dict[str, TaskArrays]) -> None:

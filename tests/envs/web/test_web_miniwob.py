@@ -25,7 +25,7 @@ if not miniwob_tasks():
 
 SEED = 11
 TOGETHER = 16
-BY_THE_CLOCK = {"chase-circle", "click-pie", "moving-items", "stock-market"}
+BY_THE_CLOCK = {"chase-circle", "click-pie", "moving-items", "simon-says", "stock-market"}
 """Pages that move by themselves: what they show depends on when one looks."""
 OWN_LISTING = """(() => {
   const rows = [];
