@@ -40,13 +40,7 @@ _FIXED: dict[str, tuple[Any, Any]] = {
 def with_flags(train: Callable[..., None]) -> Callable[..., None]:
     """Give a function of `**flags` the signature that typer makes a command line of."""
     flags: dict[str, tuple[Any, Any]] = {
-        name: (
-            Annotated[
-                type(setting.default) | None,
-                typer.Option(help=setting.description, show_default=str(setting.default)),
-            ],
-            None,
-        )
+        name: (Annotated[type(setting.default) | None, _option(name, setting)], None)
         for name, setting in fields_of(TrainConfig).items()
     }
     place = inspect.Parameter.KEYWORD_ONLY
@@ -57,3 +51,10 @@ def with_flags(train: Callable[..., None]) -> Callable[..., None]:
     train.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     train.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return train
+
+
+def _option(name: str, setting: Any) -> Any:
+    """Return the option of a setting; one that is on or off is turned on by a flag, and off by a file."""
+    if isinstance(setting.default, bool):
+        return typer.Option(f"--{name.replace('_', '-')}", help=setting.description)
+    return typer.Option(help=setting.description, show_default=str(setting.default))
