@@ -116,7 +116,7 @@ class TrainConfig:
         "none learns convolutions, patches a linear map.",
     )
     train_features: bool = Field(
-        default=False, description="Train the network of --features too, at 0.03 of its rate."
+        default=False, description="Train the network of --features too, at 0.03 of the rate of tables."
     )
     weights: Literal["none", "outcome", "expertise", "both"] = Field(
         default="outcome", description="Who teaches how much: none (all alike), outcome, expertise or both."

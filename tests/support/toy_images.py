@@ -9,7 +9,6 @@ import numpy as np
 from gymnasium import spaces
 from tutelage.envs.task import Task
 
-MODULE = "tutelage.tests.support.toy_images"
 LENGTH = 4
 
 

@@ -95,7 +95,7 @@ def pretrained_weights(name: str) -> dict[str, Tensor]:
     """Return the weights of a network, by the names of `FeatureNetwork(name).body`."""
     path = _weights_file(name)
     if path.suffix == ".safetensors":
-        return load_file(path)
+        return {f"network.{key}": tensor for key, tensor in load_file(path).items()}  # see _TimmBody
     try:
         # plain tensors only: a file with any other object is refused by torch
         published = torch.load(path, map_location="cpu", weights_only=True)

@@ -105,6 +105,13 @@ def test_pixels_out_of_their_declared_range_stay_within_it() -> None:
     assert np.isnan(images[0, 30, 0]), "what was given is not written to"
 
 
+def test_images_are_trained_on_in_bfloat16_too() -> None:
+    columns, config = columns_of("color"), TrainConfig.from_dict({**vars(CONFIG), "dtype": "bfloat16"})
+    run, sampler = begin(columns, config), make_sampler(columns, config)
+    losses = [training_step(run, sampler.batch(run.step), config)[0] for _ in range(2)]
+    assert np.isfinite(losses).all()
+
+
 def test_pixels_are_channels_last_in_memory() -> None:
     spec = ObservationSpec("", "image", (3, 40, 40), patch=8, spans=((0.0, 255.0),), layout="CHW")
     encoder = ImageEncoder(spec, 64, "shift").train()

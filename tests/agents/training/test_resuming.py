@@ -18,7 +18,7 @@ from tutelage.console.signals import Stopped, signals
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from
 from tutelage.errors import TutelageError
-from tutelage.tests.support import toy_images
+from tutelage.tests.support.toy_images import image_task
 
 SUITE = suite_from({"suite": "pole", "tasks": [{"id": "pole", "env": "CartPole-v1", "expert": "cartpole"}]})
 CONFIG = TrainConfig(
@@ -140,7 +140,8 @@ def test_more_steps_before_the_rate_falls_are_the_run_that_asked_for_them_at_onc
 @pytest.mark.slow
 def test_images_are_changed_as_in_a_run_that_was_not_stopped(tmp_path: Path) -> None:
     config = replace(CONFIG, augmentation="shift+color", weights="none", batch_steps=8, window=4)
-    task = {"id": "light", "env": f"{toy_images.MODULE}:toys/Images-v0", "kwargs": {"world": "gray"}}
+    toy = image_task("gray")
+    task = {"id": "light", "env": toy.env, "kwargs": dict(toy.kwargs), "max_steps": toy.max_steps}
     suite = suite_from({"suite": "lights", "tasks": [task]})
     store = Store.create(tmp_path / "store", suite)
     store.append(rollout(ChanceActor(), suite["light"], range(3), suite_name="lights"))
