@@ -19,9 +19,13 @@ FIELDS = fields_of(TrainConfig)
 BOUNDS = {
     name: {bound: value for item in field.metadata for bound, value in asdict(item).items()}
     for name, field in FIELDS.items()
-    if not isinstance(field.default, str)
+    if not isinstance(field.default, str | bool)
 }
 """Setting → its bounds by pydantic's names: `ge` or `gt`, and `le` or `lt`."""
+
+SWITCHES = [name for name, field in FIELDS.items() if isinstance(field.default, bool)]
+RELATED: dict[str, dict[str, Any]] = {"replan": {"chunk": BOUNDS["chunk"]["le"]}}
+"""Setting → others that it would be refused with otherwise."""
 
 
 def beyond(name: str, bound: float, direction: int) -> float:
@@ -45,7 +49,7 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
 
 def test_every_field_is_a_documented_scalar() -> None:
     for name, field in FIELDS.items():
-        assert type(field.default) in (int, float, str), name
+        assert type(field.default) in (bool, int, float, str), name
         assert (field.description or "").endswith("."), name
 
 
@@ -60,7 +64,7 @@ def test_a_number_is_accepted_up_to_its_bounds_and_refused_beyond(name: str) -> 
     for key, direction in ((low, -1), (high, 1)):
         bound = BOUNDS[name][key]
         inside = bound if key in ("ge", "le") else beyond(name, bound, -direction)
-        assert getattr(TrainConfig(**{name: inside}), name) == inside
+        assert getattr(TrainConfig(**{name: inside}, **RELATED.get(name, {})), name) == inside
         outside = beyond(name, bound, direction) if key in ("ge", "le") else bound
         with pytest.raises(
             TutelageError, match=rf"^at '{name}': input should be (greater|less) than .*, got"
@@ -91,6 +95,14 @@ def test_an_int_is_a_float_and_a_float_is_no_int(name: str) -> None:
     elif BOUNDS[name].get("ge") == 0:
         value = getattr(TrainConfig(**{name: 0}), name)
         assert (value, type(value)) == (0, float)
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+@pytest.mark.parametrize("value", [0, 1, 0.0, "true", "", None, [], np.bool_(True)], ids=repr)
+def test_a_switch_is_true_or_false(name: str, value: Any) -> None:
+    assert getattr(TrainConfig(**{name: True}), name) is True
+    with pytest.raises(TutelageError, match=f"^at '{name}': .*, got"):
+        TrainConfig(**{name: value})
 
 
 @pytest.mark.parametrize("name", ["weights", "dtype"])
