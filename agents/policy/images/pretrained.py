@@ -76,7 +76,8 @@ class FeatureNetwork(nn.Module):
         )
         maps: Tensor = self.body((resized - mean) / deviation)
         if max(maps.shape[2:]) > _MOST_CELLS:
-            maps = F.adaptive_avg_pool2d(maps, [min(side, _MOST_CELLS) for side in maps.shape[2:]])
+            rows, columns = (min(side, _MOST_CELLS) for side in maps.shape[2:])
+            maps = F.adaptive_avg_pool2d(maps, (rows, columns))
         return maps
 
 
