@@ -95,7 +95,11 @@ def read_bytes(path: str | Path, limit: int | None = None) -> bytes:
     most = Limits.current().expanded_bytes if limit is None else limit
     with open_regular(path) as file:
         try:
-            data = file.read(most + 1)
+            # `read` allocates what it is asked for, which a limit on the process's memory may forbid
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(min(size, most) + 1)
+            if size < len(data) <= most:  # it has grown
+                data += file.read(most + 1 - len(data))
         except OSError as error:
             raise TutelageError(f"expected to read {path}, got: {error}") from None
     if len(data) > most:

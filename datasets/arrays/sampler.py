@@ -91,9 +91,7 @@ class Sampler:
             task: part.share((number - turn - step) % parts, parts)
             for turn, (task, part) in enumerate(windows.items())
         }
-        return {
-            task: self._streams[task].gather(share) for task, share in shares.items() if len(share.begins)
-        }
+        return {task: self._streams[task].gather(share) for task, share in shares.items() if len(share)}
 
     def size(self, step: int) -> int:
         """Return the number of steps in batch `step`, all its parts together."""
@@ -124,7 +122,7 @@ class Sampler:
             task: stream.between(step * self.steps[task], (step + 1) * self.steps[task])
             for task, stream in self._streams.items()
         }
-        return {task: begun for task, begun in windows.items() if len(begun.begins)}
+        return {task: begun for task, begun in windows.items() if len(begun)}
 
 
 @dataclass(frozen=True)
@@ -134,6 +132,9 @@ class _Windows:
     begins: np.ndarray
     lengths: np.ndarray
     episodes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.begins)
 
     def share(self, number: int, parts: int) -> _Windows:
         """Return the windows that begin in one of `parts` equal shares of the steps."""

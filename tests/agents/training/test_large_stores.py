@@ -14,9 +14,9 @@ from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from
 from tutelage.tests.support.toy_long_page import CHARACTERS
 
-ALLOWED = 128 << 20
+ALLOWED = 96 << 20
 """Bytes that training may allocate beyond what its imports take."""
-EPISODES, TOGETHER = 1344, 32
+EPISODES, TOGETHER = 1024, 32
 
 _TRAIN = """
 import resource, sys

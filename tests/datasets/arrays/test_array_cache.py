@@ -108,7 +108,7 @@ def test_every_flip_in_a_cache_is_found(filled: Store) -> None:
     loaded(filled)
     generator = np.random.default_rng(0)
     for file in files_of(filled):
-        whole = file.read_bytes()
+        whole = file.read_bytes() or b"\0"  # texts may all be empty: then a byte is added
         for at in generator.integers(0, len(whole), 6):
             damaged = bytearray(whole)
             damaged[at] ^= 1 << int(generator.integers(8))
