@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import gymnasium
@@ -52,7 +53,8 @@ class ToyImages(gymnasium.Env[Any, Any]):
     """The top or the bottom of every image is bright; the action is which."""
 
     def __init__(self, world: str, render_mode: str | None = None) -> None:
-        self.observation_space = CAMERAS if world == "cameras" else IMAGES[world][0]
+        # a space has a generator of its own, which environments must not share
+        self.observation_space = copy.deepcopy(CAMERAS if world == "cameras" else IMAGES[world][0])
         self.layout = "HWC" if world == "cameras" else IMAGES[world][1]
         self.action_space = spaces.Discrete(2)
         self.render_mode = render_mode

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ....errors import TutelageError
+from ....errors import TutelageError, brief
 from ....foreign_code.extras import pip_line
 from .efficientnet import DEVIATION, MEAN, SIDE, EfficientNetLite0, folded
 
@@ -201,12 +202,7 @@ def _weights_file(name: str) -> Path:
         url = str(_torchvision_weights(name).url)
         path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     else:
-        repository = str(_timm_config(name).hf_hub_id or "")
-        hub = _module("huggingface_hub", name)
-        # the path as text where the file is there, else None or an object that says so
-        cached = hub.try_to_load_from_cache(repository, "model.safetensors") if repository else None
-        folder = hub.constants.HF_HUB_CACHE
-        path = Path(cached) if isinstance(cached, str) else Path(folder) / repository / "model.safetensors"
+        path = _hub_file(str(_timm_config(name).hf_hub_id or f"timm/{name.partition(':')[2]}"))
     if not path.is_file():
         raise TutelageError(
             f"expected the weights for --features {name} at {path}, found none; put the file there (nothing "
@@ -215,14 +211,26 @@ def _weights_file(name: str) -> Path:
     return path
 
 
+def _hub_file(repository: str) -> Path:
+    """Return where the Hugging Face hub's cache has, or would have, the weights of a repository."""
+    home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    folder = cache / f"models--{repository.replace('/', '--')}"
+    # the branch's file holds the commit whose snapshot is current
+    branch = folder / "refs" / "main"
+    commit = branch.read_text("utf-8").strip() if branch.is_file() else "main"
+    return folder / "snapshots" / commit / "model.safetensors"
+
+
 def _module(module: str, name: str) -> Any:
     package = module.partition(".")[0]
     try:
         return import_module(module)
-    except ImportError:
+    except Exception as error:  # torchvision raises others where it was built for another torch
+        reason = brief(" ".join(str(error).split()))
         raise TutelageError(
-            f"expected the package {package}, which --features {name} needs, found none that works; install "
-            f"it: pip install {package}"
+            f"expected the package {package}, which --features {name} needs, found none that works "
+            f"({reason}); install it: pip install {package}"
         ) from None
 
 
