@@ -37,7 +37,7 @@ from .expertise_models import skills
 from .holdout import Holdout
 from .metrics_log import LOG_EVERY, RESUME, MetricsLog, read_log
 from .progress import TrainingProgress
-from .resuming import CONFIG, as_begun, change_of_steps, expect_same_config, fixed
+from .resuming import CONFIG, change_of_steps, expect_same_config, fixed
 from .state import OLDER, STATE, forget_older, load_state, save_state
 from .step import TrainState, begin, make_sampler, schedule, training_step
 
@@ -76,7 +76,6 @@ def train(
         store.admit_played()
         expect_environments(store)
     notice = notice or _print_notice
-    config = as_begun(out, config) if resume else config
     before = expect_same_config(out, config) if resume else config
     for name in ("last", "kept", "tensorboard"):  # the run may come from an untrusted source
         refuse_link(out / name)

@@ -72,10 +72,10 @@ class TrainConfig:
     )
     action_head: Literal["auto", "bins", "flow"] = Field(
         default="auto",
-        description="How continuous actions are made: bins, flow (chunks of steps), or auto: by the data.",
+        description="How continuous actions are made: bins, flow, or auto: bins, with advice by the data.",
     )
     chunk: int = Field(
-        default=8, ge=1, le=MOST_CHUNK, description="Steps that a flow head generates at once."
+        default=1, ge=1, le=MOST_CHUNK, description="Steps that a flow head generates at once."
     )
     replan: int = Field(
         default=1,
