@@ -102,7 +102,8 @@ class HeadChoice:
         if not is_continuous(space):
             return None
         actions = np.concatenate([arrays.actions for arrays in group])
-        parts, flow = fit_chunks(space, actions, self.config.chunk, self.config.replan)
+        replan = min(self.config.replan, self.config.chunk)
+        parts, flow = fit_chunks(space, actions, self.config.chunk, replan)
         is_flow = self.config.action_head == "flow"
         why = "as --action-head says"
         if self.config.action_head == "auto":
@@ -137,7 +138,9 @@ class HeadChoice:
                     f"use --chunk {flow.chunk}"
                 )
             if flow:
-                interfaces[index] = replace(interfaces[index], flow=replace(flow, replan=self.config.replan))
+                interfaces[index] = replace(
+                    interfaces[index], flow=replace(flow, replan=min(self.config.replan, flow.chunk))
+                )
         return replace(encoding, interfaces=tuple(interfaces))
 
     def expect_flow(self, encoding: Encoding, columns: Mapping[str, TaskArrays]) -> None:

@@ -81,7 +81,7 @@ class TrainConfig:
         default=1,
         ge=0,
         le=MOST_CHUNK,
-        description="Steps of a chunk that are played before the next; 0 averages overlapping chunks.",
+        description="Steps of a chunk that are played, at most all; 0 averages overlapping chunks.",
         json_schema_extra=_FREE,
     )
     warmup: int = Field(default=50, ge=0, le=_MANY, description="Steps over which the learning rate rises.")
@@ -181,13 +181,6 @@ class TrainConfig:
         if not isinstance(value, int | float | str):  # pydantic takes whatever has __float__ for a float
             raise ValueError("expected a number or text")
         return value
-
-    @field_validator("replan")
-    @classmethod
-    def _check_replan(cls, replan: int, info: ValidationInfo) -> int:
-        if replan > info.data.get("chunk", MOST_CHUNK):
-            raise ValueError(f"expected at most the {info.data['chunk']} steps of --chunk")
-        return replan
 
     @field_validator("self_imitation")
     @classmethod

@@ -172,7 +172,7 @@ def test_a_flow_head_needs_continuous_actions(tmp_path: Path) -> None:
         {"chunk": 257},
         {"chunk": 2.5},
         {"replan": -1},
-        {"chunk": 4, "replan": 5},
+        {"replan": 257},
     ],
 )
 def test_settings_that_cannot_work_are_refused_in_one_line(settings: dict[str, object]) -> None:

@@ -30,7 +30,7 @@ FREE: dict[str, Any] = {
     "evaluate_every": 7,
     "select_episodes": 3,
     "save_every": 5,
-    "replan": 3,
+    "replan": 0,
     "self_imitation": 2,
     "self_imitation_episodes": 9,
     "self_imitation_steps": 11,
