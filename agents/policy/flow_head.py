@@ -19,6 +19,9 @@ from .fused_ops import feed_forward, normalize_rms, normed_linear
 DRAWS = 4
 """Noise and times drawn for each training step: the head costs little beside the encoder."""
 
+EARLY = 2.0
+"""Power of uniform times: above 1 more of them are early, near the noise, where most is to be decided."""
+
 STEPS = 8
 """Euler steps from noise to actions."""
 
@@ -56,7 +59,7 @@ class FlowHead(nn.Module):
         processor, so that a seed draws the same on every device; without `generator`, from the global one.
         """
         shape = (DRAWS, *chunks.shape)
-        time = torch.rand(DRAWS, len(chunks), 1, generator=generator).to(chunks)
+        time = torch.rand(DRAWS, len(chunks), 1, generator=generator).pow(EARLY).to(chunks)
         noise = torch.randn(shape, generator=generator).to(chunks)
         noisy = torch.lerp(noise, chunks.expand(shape), time)
         velocity = self(x.repeat(DRAWS, 1), noisy.flatten(0, 1), time.flatten(0, 1)).view(shape)

@@ -39,7 +39,7 @@ from .expertise_models import skills
 from .holdout import Holdout
 from .metrics_log import LOG_EVERY, RESUME, MetricsLog, read_log
 from .progress import TrainingProgress
-from .resuming import CONFIG, as_begun, change_of_steps, expect_same_config, fixed
+from .resuming import CONFIG, change_of_steps, expect_same_config, fixed
 from .state import OLDER, STATE, forget_older, load_state, save_state
 from .step import TrainState, begin, divided_step, make_sampler, schedule
 
@@ -86,7 +86,6 @@ def train(
         store.admit_played()
         expect_environments(store)
     notice = (notice or _print_notice) if processes.is_first else _ignore
-    config = as_begun(out, config) if resume else config
     before = expect_same_config(out, config) if resume else config
     if config.train_features and not is_network(config.features):
         raise TutelageError(

@@ -84,16 +84,16 @@ class TrainConfig:
     )
     action_head: Literal["auto", "bins", "flow"] = Field(
         default="auto",
-        description="How continuous actions are made: bins, flow (chunks of steps), or auto: by the data.",
+        description="How continuous actions are made: bins, flow, or auto: bins, with advice by the data.",
     )
     chunk: int = Field(
-        default=8, ge=1, le=MOST_CHUNK, description="Steps that a flow head generates at once."
+        default=1, ge=1, le=MOST_CHUNK, description="Steps that a flow head generates at once."
     )
     replan: int = Field(
         default=1,
         ge=0,
         le=MOST_CHUNK,
-        description="Steps of a chunk that are played before the next; 0 averages overlapping chunks.",
+        description="Steps of a chunk that are played, at most all; 0 averages overlapping chunks.",
         json_schema_extra=_FREE,
     )
     warmup: int = Field(default=50, ge=0, le=_MANY, description="Steps over which the learning rate rises.")
@@ -224,13 +224,6 @@ class TrainConfig:
         if not FEATURES.fullmatch(features):
             raise ValueError(f"expected {FEATURES_FORM}")
         return features
-
-    @field_validator("replan")
-    @classmethod
-    def _check_replan(cls, replan: int, info: ValidationInfo) -> int:
-        if replan > info.data.get("chunk", MOST_CHUNK):
-            raise ValueError(f"expected at most the {info.data['chunk']} steps of --chunk")
-        return replan
 
     @field_validator("self_imitation")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def settings_for(
     """
     settings: dict[str, Any] = dict(defaults or {})
     if resume and (out / CONFIG).is_file():
-        settings |= asdict(_begun_with(out))
+        settings |= asdict(TrainConfig.load(out / CONFIG))
     if path is not None:
         TrainConfig.load(path, overrides)  # checks it alone, so that an error names the file
         settings |= read_yaml(path) or {}
@@ -45,12 +45,10 @@ def fixed(config: TrainConfig, also: Iterable[str] = ()) -> dict[str, Any]:
     """Return the settings that affect the weights, and those named in `also`."""
     free = free_settings() - set(also)
     settings = {name: value for name, value in asdict(config).items() if name not in free}
-    for name in ("holdout", "freeze", "augmentation", "features", "train_features"):
-        # runs of before have no such settings
+    # runs of before have no such settings
+    for name in ("holdout", "freeze", "augmentation", "features", "train_features", "action_head", "chunk"):
         if settings[name] == fields_of(TrainConfig)[name].default:
             del settings[name]
-    if settings["action_head"] == "bins":
-        del settings["action_head"], settings["chunk"]
     return settings
 
 
@@ -60,7 +58,7 @@ def expect_same_config(out: Path, config: TrainConfig, also: Iterable[str] = ())
     Raises TutelageError naming the first fixed setting (see `fixed`) that differs in `config`.
     """
     refuse_link(out / CONFIG)
-    before = _begun_with(out)
+    before = TrainConfig.load(out / CONFIG)
     was, now = fixed(before, also), fixed(config, also)
     for name in {**was, **now}:
         value = getattr(before, name)
@@ -71,16 +69,6 @@ def expect_same_config(out: Path, config: TrainConfig, also: Iterable[str] = ())
                 f"resume with {flag} {value}, or train anew in another folder"
             )
     return before
-
-
-def as_begun(out: Path, config: TrainConfig) -> TrainConfig:
-    """Return the settings to resume a run with: one without a setting for its action head has bins."""
-    is_older = (out / CONFIG).is_file() and "action_head" not in (read_yaml(out / CONFIG) or {})
-    return replace(config, action_head="bins") if is_older and config.action_head == "auto" else config
-
-
-def _begun_with(out: Path) -> TrainConfig:
-    return as_begun(out, TrainConfig.load(out / CONFIG))
 
 
 def change_of_steps(before: TrainConfig, config: TrainConfig, step: int) -> str:

@@ -35,7 +35,7 @@ from ..policy.checkpoint import LoadedPolicy, copy, load
 from .behavior_cloning import Evaluate, train
 from .config import TrainConfig
 from .metrics_log import RESUME
-from .resuming import CONFIG, SELF_IMITATION_SETTINGS, as_begun, expect_same_config
+from .resuming import CONFIG, SELF_IMITATION_SETTINGS, expect_same_config
 from .run_log import (
     SelfImitationRound,
     TaskAttempts,
@@ -87,7 +87,6 @@ def self_imitate(
             f"expected tasks with a success rule to learn from successes, got none in suite {suite.name!r}; "
             "give them `success` in the suite"
         )
-    config = as_begun(out, config)
     if expect_same_config(out, config, also=SELF_IMITATION_SETTINGS) != config:
         config.save(out / CONFIG)
     for name in ("self-imitation", "kept"):

@@ -16,7 +16,7 @@ from tutelage.agents.policy.checkpoint import load, shape_of
 from tutelage.agents.training.action_heads import ActionProfile, HeadChoice
 from tutelage.agents.training.behavior_cloning import train
 from tutelage.agents.training.config import TrainConfig
-from tutelage.agents.training.resuming import settings_for
+from tutelage.agents.training.resuming import fixed, settings_for
 from tutelage.console.signals import Stopped
 from tutelage.datasets.arrays.sampler import TaskArrays
 from tutelage.datasets.store import Store
@@ -67,7 +67,7 @@ def test_a_run_says_once_what_was_chosen_and_keeps_it(store: Store, tmp_path: Pa
     train([store], tmp_path / "run", replace(CONFIG, steps=2), notice=told.append)
     train([store], tmp_path / "run", replace(CONFIG, steps=3), resume=True, notice=told.append)
     chosen = [line for line in told if line.startswith("task ")]
-    assert chosen == ["task 'swing': actions in chunks of 4 from a flow head (--action-head)"]
+    assert chosen == ["task 'swing': actions in chunks of 4 from a flow head (as --action-head says)"]
     assert load(tmp_path / "run" / "last").lineage["action_heads"].keys() == {"swing"}
 
 
@@ -110,16 +110,15 @@ def test_a_resumed_run_equals_one_that_was_not_stopped_bit_for_bit(store: Store,
 
 @pytest.mark.slow
 def test_a_run_of_before_goes_on_with_bins(store: Store, tmp_path: Path) -> None:
-    bins = replace(CONFIG, action_head="bins")
-    train([store], tmp_path / "run", replace(bins, steps=4))
+    config = replace(CONFIG, action_head="auto", chunk=1, replan=1, steps=4)
+    train([store], tmp_path / "run", config)
     settings = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     for name in ("action_head", "chunk", "replan"):
         del settings[name]
     (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(settings))
     resumed = settings_for(tmp_path / "run", None, {"steps": 6}, resume=True)
-    assert resumed.action_head == "bins"
-    auto = replace(resumed, action_head="auto")
-    train([store], tmp_path / "run", auto, resume=True)
+    assert not {"action_head", "chunk", "replan"} & fixed(resumed).keys()
+    train([store], tmp_path / "run", resumed, resume=True)
     assert not load(tmp_path / "run" / "last").policy.flow
 
 
@@ -173,7 +172,7 @@ def test_a_flow_head_needs_continuous_actions(tmp_path: Path) -> None:
         {"chunk": 257},
         {"chunk": 2.5},
         {"replan": -1},
-        {"chunk": 4, "replan": 5},
+        {"replan": 257},
     ],
 )
 def test_settings_that_cannot_work_are_refused_in_one_line(settings: dict[str, object]) -> None:
@@ -215,15 +214,18 @@ RANDOM = np.random.default_rng(0)
         (np.sin(TIME * np.repeat(RANDOM.uniform(0.2, 1, 8), 100))[:, None], "demonstrations disagree"),
     ],
 )
-def test_auto_follows_from_the_data(actions: np.ndarray, objection: str) -> None:
+def test_auto_stays_with_bins_and_says_where_a_flow_head_is_worth_trying(
+    actions: np.ndarray, objection: str
+) -> None:
     profile = ActionProfile.of(shown(actions, SMOOTH))
     assert objection in profile.objection
     assert bool(objection) == bool(profile.objection)
     choice = HeadChoice(TrainConfig())
     space = spaces.Box(-2, 2, (1,), np.float32)
     chosen = choice(space, shown(actions, SMOOTH))
-    assert (chosen is None) == bool(objection)
-    assert ("from bins" in choice.reasons["toy"]) == bool(objection)
+    assert chosen is None
+    assert choice.reasons["toy"].startswith("actions from bins (")
+    assert ("--action-head flow is worth a try" in choice.reasons["toy"]) == (not objection)
     assert choice(spaces.Discrete(3), shown(actions, SMOOTH)) is None
 
 

@@ -33,7 +33,7 @@ FREE: dict[str, Any] = {
     "save_every": 5,
     "accumulate": 2,
     "checkpoint_activations": True,
-    "replan": 3,
+    "replan": 0,
     "self_imitation": 2,
     "self_imitation_episodes": 9,
     "self_imitation_steps": 11,
