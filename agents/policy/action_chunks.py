@@ -43,12 +43,15 @@ def fit_chunks(
         np.concatenate([np.asarray(getattr(box, end), np.float64).ravel() for box in boxes])
         for end in ("low", "high")
     )
-    actions = actions[:LOOKED_AT]
+    space_lows, actions = lows, actions[:LOOKED_AT]
     spans = np.array(fit_vector("", (len(lows),), actions).spans)
     reach = FAR * np.maximum(spans[:, 1] - spans[:, 0], 1.0)
     lows = np.where(spans[:, 0] - lows <= reach, lows, np.minimum(spans[:, 0], highs))
     highs = np.where(highs - spans[:, 1] <= reach, highs, np.maximum(spans[:, 1], lows))
-    highs = np.where(highs > lows, highs, lows + np.maximum(1.0, 1e-6 * np.abs(lows)))
+    least_range = np.maximum(1.0, 1e-6 * np.abs(lows))
+    # data beyond a bound: the range ends at the bound
+    lows = np.where(highs > lows, lows, np.maximum(space_lows, highs - least_range))
+    highs = np.where(highs > lows, highs, lows + least_range)
     parts = tuple(
         ActionPart("bins", BINS, low, high) for low, high in zip(lows.tolist(), highs.tolist(), strict=True)
     )

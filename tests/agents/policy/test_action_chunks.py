@@ -70,7 +70,7 @@ def test_sentinels_change_nothing_and_teach_nothing(space: spaces.Box, sentinel:
 
 
 def test_rare_actions_within_the_bounds_are_taught() -> None:
-    actions = [*np.random.default_rng(0).normal(0, 0.001, (400, 2)), 0, 1]
+    actions = np.random.default_rng(0).normal((0, 1), 0.001, (400, 2))
     actions[::40] = [1, 5]  # such as a gripper that closes now and then
     fitted = interface(BOUNDED, actions)
     chunks, teaches = chunk_targets(fitted, actions, np.array([400]))

@@ -124,7 +124,8 @@ def test_a_run_of_before_goes_on_with_bins(store: Store, tmp_path: Path) -> None
 
 def test_a_child_keeps_the_head_of_its_parent(run: Path, store: Store, tmp_path: Path) -> None:
     parent = load(run / "kept")
-    assert shape_of(run / "kept") == {"size": 1, "window": 8, "chunk": 4, "replan": 2}
+    shape = {"size": 1, "window": 8, "features": "none", "chunk": 4, "replan": 2}
+    assert shape_of(run / "kept") == shape
     child = load(
         train(
             [store],

@@ -13,7 +13,15 @@ from tutelage.datasets.arrays.sampler import TaskArrays
 from tutelage.tests.support.toy_policy import WORLDS, columns_of
 
 CONFIG = TrainConfig(
-    size=2, steps=4, batch_steps=90, window=5, warmup=1, dropout=0.0, history_dropout=0.0, device="cpu"
+    size=2,
+    steps=4,
+    batch_steps=90,
+    window=5,
+    warmup=1,
+    dropout=0.0,
+    history_dropout=0.0,
+    augmentation="none",
+    device="cpu",
 )
 
 

@@ -292,8 +292,8 @@ def test_the_parts_of_a_batch_are_its_windows_each_once(
         windows = [
             rows.tolist() for part in mine for rows in np.split(part.rows, np.cumsum(part.lengths)[:-1])
         ]
-        wanted = [rows.tolist() for rows in np.split(examples.rows, np.cumsum(examples.lengths)[:-1])]
-        assert sorted(windows) == sorted(wanted)
+        expected = [rows.tolist() for rows in np.split(examples.rows, np.cumsum(examples.lengths)[:-1])]
+        assert sorted(windows) == sorted(expected)
         # no part has more than its share and a window
         assert max(len(part.rows) for part in mine) < len(examples.rows) / count + window
     assert sampler.size(step) == sum(len(examples.rows) for examples in whole.values())
