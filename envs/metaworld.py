@@ -136,26 +136,18 @@ class _Eye:
     def __init__(self, arm: Any, camera: str, pixels: int) -> None:
         if camera == "corner2":
             arm.model.cam(camera).pos[:] = CLOSE
-        self._model = arm.model
-        rendering = importlib.import_module("gymnasium.envs.mujoco.mujoco_rendering")
-        self._renderer = rendering.MujocoRenderer(
-            arm.model, arm.data, width=pixels, height=pixels, camera_name=camera
-        )
-        self._is_ready = False
+        self._data, self._camera = arm.data, camera
+        quality = arm.model.vis.quality
+        usual = quality.shadowsize, quality.offsamples
+        quality.shadowsize, quality.offsamples = 0, 0
+        # draws in a context of its own, which Gymnasium's renderer does not where several are there
+        self._renderer = importlib.import_module("mujoco").Renderer(arm.model, pixels, pixels)
+        quality.shadowsize, quality.offsamples = usual
 
     def image(self) -> np.ndarray:
         """Return the picture, uint8 `[pixels, pixels, 3]`."""
-        if self._is_ready:
-            return _upright(self._renderer.render("rgb_array"))
-        # the first picture makes the context, whose quality stays that of this moment
-        quality = self._model.vis.quality
-        usual = quality.shadowsize, quality.offsamples
-        quality.shadowsize, quality.offsamples = 0, 0
-        try:
-            return _upright(self._renderer.render("rgb_array"))
-        finally:
-            quality.shadowsize, quality.offsamples = usual
-            self._is_ready = True
+        self._renderer.update_scene(self._data, self._camera)
+        return _upright(self._renderer.render())
 
     def close(self) -> None:
         self._renderer.close()

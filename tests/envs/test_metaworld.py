@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium
 import numpy as np
 import pytest
@@ -111,6 +113,25 @@ def test_pixels_are_what_the_camera_sees_and_the_same_again() -> None:
     red = (seen["image"][..., 0] > 120) & (seen["image"][..., 1] < 60)
     assert red.any()
     assert np.flatnonzero(red.any(1)).mean() < 20
+
+
+def test_pixels_do_not_depend_on_other_environments() -> None:
+    def pictures(environments: list[gymnasium.Env[Any, Any]]) -> list[np.ndarray]:
+        for index, environment in enumerate(environments):
+            environment.reset(seed=index)
+        action = np.ones(4, np.float32)
+        return [environment.step(action)[0]["image"] for _ in range(3) for environment in environments]
+
+    def make(task: str) -> gymnasium.Env[Any, Any]:
+        return gymnasium.make(ENV_ID, task=task, observation="pixels", pixels=32)
+
+    both = [make("push-v3"), make("drawer-open-v3")]
+    together = pictures(both)
+    for environment in both:
+        environment.close()
+    alone = make("push-v3")
+    assert np.array_equal(pictures([alone]), together[::2])
+    alone.close()
 
 
 def test_the_scripted_policy_plays_what_is_seen_as_pixels_too() -> None:
