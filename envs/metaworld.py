@@ -17,7 +17,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import register, registry
 
 from ..errors import TutelageError, brief, nearest
-from .drawing.rendering import prepare
+from .drawing.rendering import draw_in_own_context, prepare
 
 ENV_ID = "tutelage/MetaWorld-v0"
 TIME_LIMIT = 500
@@ -112,6 +112,7 @@ class MetaWorldEnv(gymnasium.Env[Any, np.ndarray]):
 
     def render(self) -> Any:
         """Return the picture of the scene, uint8 `[size, size, 3]`; its cameras hang upside down."""
+        draw_in_own_context(self._arm.mujoco_renderer)
         frame = self._arm.render()
         return None if frame is None else _upright(frame)
 
@@ -136,18 +137,27 @@ class _Eye:
     def __init__(self, arm: Any, camera: str, pixels: int) -> None:
         if camera == "corner2":
             arm.model.cam(camera).pos[:] = CLOSE
-        self._data, self._camera = arm.data, camera
-        quality = arm.model.vis.quality
-        usual = quality.shadowsize, quality.offsamples
-        quality.shadowsize, quality.offsamples = 0, 0
-        # draws in a context of its own, which Gymnasium's renderer does not where several are there
-        self._renderer = importlib.import_module("mujoco").Renderer(arm.model, pixels, pixels)
-        quality.shadowsize, quality.offsamples = usual
+        self._model = arm.model
+        rendering = importlib.import_module("gymnasium.envs.mujoco.mujoco_rendering")
+        self._renderer = rendering.MujocoRenderer(
+            arm.model, arm.data, width=pixels, height=pixels, camera_name=camera
+        )
+        self._is_ready = False
 
     def image(self) -> np.ndarray:
         """Return the picture, uint8 `[pixels, pixels, 3]`."""
-        self._renderer.update_scene(self._data, self._camera)
-        return _upright(self._renderer.render())
+        if self._is_ready:
+            draw_in_own_context(self._renderer)
+            return _upright(self._renderer.render("rgb_array"))
+        # the first picture makes the context, whose quality stays that of this moment
+        quality = self._model.vis.quality
+        usual = quality.shadowsize, quality.offsamples
+        quality.shadowsize, quality.offsamples = 0, 0
+        try:
+            return _upright(self._renderer.render("rgb_array"))
+        finally:
+            quality.shadowsize, quality.offsamples = usual
+            self._is_ready = True
 
     def close(self) -> None:
         self._renderer.close()

@@ -17,6 +17,7 @@ from ..foreign_code.extras import missing_for, remedy_of
 from ..foreign_code.own_modules import remedy_for
 from .capabilities import Snapshots, plain
 from .drawing.pictures import RENDER_MODES, to_picture
+from .drawing.rendering import draw_in_own_context
 from .drawing.undisturbed import undisturbed
 from .extensions.wrappers import wrapped
 from .families import action_names
@@ -201,6 +202,7 @@ class TaskEnv:
 
         Rendering does not affect the episode (`undisturbed`).
         """
+        draw_in_own_context(getattr(self.env.unwrapped, "mujoco_renderer", None))
         with undisturbed(self.env.unwrapped):
             return to_picture(self.env.render(), self.task.env)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,16 @@ def prepare(uses_opengl: Callable[[], bool]) -> None:
         adopt({SDL: SDL_DRIVERS[0]})
     if OPENGL not in os.environ and not _is_chosen(OPENGL) and uses_opengl():
         adopt({OPENGL: next(filter(_draws_with, OPENGL_DRIVERS[:2]), OPENGL_DRIVERS[0])})
+
+
+def draw_in_own_context(renderer: Any) -> None:
+    """Make the OpenGL context of one of Gymnasium's MuJoCo renderers current, if it has one.
+
+    It draws in the context of whichever renderer of the process was made last.
+    """
+    make_current = getattr(getattr(renderer, "viewer", None), "make_context_current", None)
+    if make_current is not None:
+        make_current()
 
 
 def has_display() -> bool:

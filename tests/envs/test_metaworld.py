@@ -134,6 +134,28 @@ def test_pixels_do_not_depend_on_other_environments() -> None:
     alone.close()
 
 
+def test_what_people_see_does_not_depend_on_other_environments() -> None:
+    """Of Meta-World and of Gymnasium, whose renderer draws in the context that was made last."""
+    tasks = [Task(name, ENV_ID, kwargs={"task": name, "size": 64}) for name in ("push-v3", "drawer-open-v3")]
+    tasks.append(Task("hopper", "Hopper-v5", kwargs={"width": 96, "height": 96}))
+
+    def pictures(environments: list[TaskEnv]) -> list[np.ndarray]:
+        for environment in environments:
+            environment.reset(3)
+        drawn = [environment.frame() for _ in range(2) for environment in environments]
+        return [np.asarray(picture) for picture in drawn]
+
+    together = [TaskEnv(task, rgb=True) for task in tasks]
+    both = pictures(together)
+    for environment in together:
+        environment.close()
+    for index, task in enumerate(tasks):
+        alone = TaskEnv(task, rgb=True)
+        for picture, other in zip(pictures([alone]), both[index :: len(tasks)], strict=True):
+            assert np.array_equal(picture, other), task.id
+        alone.close()
+
+
 def test_the_scripted_policy_plays_what_is_seen_as_pixels_too() -> None:
     kwargs = {"task": "reach-v3", "observation": "pixels", "pixels": 16}
     task = Task("reach", ENV_ID, kwargs=kwargs, expert="metaworld", success=MT10["reach"].success)
