@@ -22,6 +22,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from ...console.signals import signals
 from ...errors import TutelageError
@@ -146,10 +148,10 @@ def joined() -> Iterator[Processes]:
     if has_cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     try:
-        store, *_ = next(dist.rendezvous("env://", timeout=_PATIENCE))
+        store, *_ = next(rendezvous("env://", timeout=_PATIENCE))
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if has_cuda else "gloo",
-            store=dist.PrefixStore(f"gradients {next(_joins)}", store),
+            store=PrefixStore(f"gradients {next(_joins)}", store),
             rank=rank,
             world_size=count,
             timeout=_PATIENCE,
@@ -168,7 +170,7 @@ def joined() -> Iterator[Processes]:
     dist.destroy_process_group()
 
 
-def _may_tell(error: BaseException, rank: int, store: dist.Store) -> bool:
+def _may_tell(error: BaseException, rank: int, store: Store) -> bool:
     """Return whether this process is the one to print why the run ended."""
     key = f"told {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
     try:

@@ -151,10 +151,12 @@ class ColumnArrays:
 def _read_contents(path: Path) -> tuple[list[str], list[str]]:
     """Read the names of the arrays, and of those that are codes of texts; raises TutelageError."""
     document = read_json(path)
-    lists = [document.get(key) if isinstance(document, dict) else None for key in ("arrays", "texts")]
-    if not all(isinstance(names, list) and {*map(type, names)} <= {str} for names in lists):
-        raise TutelageError(f"arrays and texts that {path.name} does not name")
-    arrays, texts = lists
+    arrays, texts = (document.get(key) if isinstance(document, dict) else None for key in ("arrays", "texts"))
+    for names in (arrays, texts):
+        if not isinstance(names, list) or not {*map(type, names)} <= {str}:
+            raise TutelageError(f"arrays and texts that {path.name} does not name")
+    assert isinstance(arrays, list)
+    assert isinstance(texts, list)
     return arrays, texts
 
 
