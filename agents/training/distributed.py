@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from ...console.signals import signals
@@ -170,7 +170,7 @@ def joined() -> Iterator[Processes]:
     dist.destroy_process_group()
 
 
-def _may_tell(error: BaseException, rank: int, store: Any) -> bool:
+def _may_tell(error: BaseException, rank: int, store: Store) -> bool:
     """Return whether this process is the one to print why the run ended."""
     key = f"told {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
     try:

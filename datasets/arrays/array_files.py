@@ -155,8 +155,8 @@ def _read_contents(path: Path) -> tuple[list[str], list[str]]:
     for names in (arrays, texts):
         if not isinstance(names, list) or not {*map(type, names)} <= {str}:
             raise TutelageError(f"arrays and texts that {path.name} does not name")
-    assert arrays is not None
-    assert texts is not None
+    assert isinstance(arrays, list)
+    assert isinstance(texts, list)
     return arrays, texts
 
 

@@ -12,11 +12,11 @@ from tutelage.agents.evaluation.actors import ChanceActor
 from tutelage.agents.evaluation.rollout import rollout
 from tutelage.datasets.store import Store
 from tutelage.envs.suite import suite_from
-from tutelage.tests.support.toy_long_page import CHARACTERS
+from tutelage.tests.support.toy_long_page import CHARACTERS, STEPS
 
 ALLOWED = 96 << 20
 """Bytes that training may allocate beyond what its imports take."""
-EPISODES, TOGETHER = 1024, 32
+EPISODES, TOGETHER = 70, 2
 
 _TRAIN = """
 import resource, sys
@@ -42,7 +42,7 @@ def test_columns_three_times_as_large_as_the_memory_are_trained_on(tmp_path: Pat
     for first in range(0, EPISODES, TOGETHER):
         seeds = range(first, first + TOGETHER)
         store.append(rollout(ChanceActor(), suite["long"], seeds, suite_name=suite.name, keep=True))
-    assert EPISODES * CHARACTERS > 3 * ALLOWED
+    assert EPISODES * STEPS * CHARACTERS > 3 * ALLOWED
     words = [str(store.path), str(tmp_path / "run"), str(ALLOWED)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     made = subprocess.run(
