@@ -100,7 +100,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.tasks, options.demonstrations, options.laps, options.frames = 1, 3, 1, 60
-        options.tested, options.seeds, options.steps, options.size, options.batch_steps = 1, 1, 8, 1, 64
+        options.tested, options.seeds, options.steps, options.size, options.batch_steps = 2, 1, 8, 1, 64
     with tempfile.TemporaryDirectory() as folder:
         stores = options.stores or Path(folder)
         figures: dict[str, Any] = {}
