@@ -125,7 +125,8 @@ def train(
         processes.share(run.tensors())
         lineage |= {"config": asdict(config), "action_heads": run.heads}
         training = _TrainingRun(run, out, config, suite, lineage, begun_with, log, holdout, processes)
-        with closing(log) if log else nullcontext(), signals.installed(), signals.rescue(training.stop):
+        saving = signals.rescue(training.stop), signals.advice(f"the state was saved; {RESUME}")
+        with closing(log) if log else nullcontext(), signals.installed(), saving[0], saving[1]:
             try:
                 _loop(training, sampler, pace, evaluate, progress, notice)
                 training.save()
@@ -135,8 +136,9 @@ def train(
                 training.save_policies()
                 raise signals.conclude(training.advice) from error
             except LostProcess as error:
-                training.stop()
                 advice = training.advice if log else f"{RESUME}, from the state that was saved last"
+                with signals.advice(advice), signals.held():  # torchrun's SIGTERM may follow at once
+                    training.stop()
                 raise LostProcess(f"{error}; {advice}") from error
         if processes.is_first:
             forget_older(out)

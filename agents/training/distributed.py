@@ -27,6 +27,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from ...console.signals import signals
 from ...errors import TutelageError
+from ...files.finite_json import exact_json
 
 _PATIENCE = timedelta(days=30)
 """Most time that a process waits for another, which may be replaying a store or playing select seeds."""
@@ -92,7 +93,7 @@ class Processes:
         """Return the plain data `facts` of the first process in every process."""
         if self.count == 1:
             return dict(facts)
-        message = np.frombuffer(json.dumps(dict(facts)).encode(), np.uint8)
+        message = np.frombuffer(exact_json(dict(facts)).encode(), np.uint8)
         size = torch.tensor([len(message)])
         self.share([size])
         text = (
