@@ -125,8 +125,7 @@ def train(
         processes.share(run.tensors())
         lineage |= {"config": asdict(config), "action_heads": run.heads}
         training = _TrainingRun(run, out, config, suite, lineage, begun_with, log, holdout, processes)
-        saving = signals.rescue(training.stop), signals.advice(f"the state was saved; {RESUME}")
-        with closing(log) if log else nullcontext(), signals.installed(), saving[0], saving[1]:
+        with closing(log) if log else nullcontext(), signals.installed(), signals.rescue(training.stop):
             try:
                 _loop(training, sampler, pace, evaluate, progress, notice)
                 training.save()

@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count as count_from
@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from ...console.signals import signals
+from ...console.signals import Stopped, signals
 from ...errors import TutelageError
 from ...files.finite_json import exact_json
 
@@ -164,8 +164,15 @@ def joined() -> Iterator[Processes]:
     try:
         yield Processes(rank, count, int(os.environ.get("LOCAL_WORLD_SIZE", count)))
     except BaseException as error:
-        if _may_tell(error, rank, store):
-            raise
+        reason = error
+        try:
+            # torchrun sends SIGTERM as soon as a process has ended: it must not take this one's line away
+            with signals.advice(str(error)) if isinstance(error, LostProcess) else nullcontext():
+                may_tell = _may_tell(error, rank, store)
+        except Stopped as stopped:
+            reason, may_tell = stopped, _may_tell(stopped, rank, store)
+        if may_tell:
+            raise reason from None
         signals.hush()
         raise SystemExit(signals.status if signals.number else 2) from None
     dist.destroy_process_group()

@@ -28,7 +28,7 @@ CONFIG = TrainConfig(
 def share_apart(first: TrainState, second: TrainState) -> float:
     """Return the share of all weights that differ by more than 1e-4."""
     weights = zip(first.policy.parameters(), second.policy.parameters(), strict=True)
-    apart = torch.cat([((one - other).detach().abs() > 1e-4).flatten() for one, other in weights])
+    apart = torch.cat([((left - right).detach().abs() > 1e-4).flatten() for left, right in weights])
     return float(apart.float().mean())
 
 
@@ -44,7 +44,7 @@ def trained(columns: Mapping[str, TaskArrays], config: TrainConfig) -> tuple[Tra
 
 def difference(first: TrainState, second: TrainState) -> float:
     pairs = zip(first.policy.parameters(), second.policy.parameters(), strict=True)
-    return max(float((one - other).detach().abs().max()) for one, other in pairs)
+    return max(float((left - right).detach().abs().max()) for left, right in pairs)
 
 
 def test_a_batch_in_one_part_is_the_whole_batch_bit_for_bit(columns: dict[str, TaskArrays]) -> None:
