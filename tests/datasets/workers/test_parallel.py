@@ -21,7 +21,7 @@ from tutelage.tests.support import toy_faults
 from tutelage.tests.support.command_line import run
 from tutelage.tests.support.toy_limit import POLE, limit
 
-RAY = os.environ | {
+RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": "0123456789abcdef" * 4,
@@ -33,7 +33,7 @@ def told(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-c", "from tutelage.cli.main import main; main()", *map(str, arguments)],
         capture_output=True,
         text=True,
-        env=RAY,
+        env=os.environ | RAY,
     )
 
 
@@ -47,7 +47,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     options = ["--num-cpus=2", "--include-dashboard=false", "--node-ip-address=127.0.0.1"]
     log = tmp_path_factory.mktemp("ray") / "log"
     with log.open("w") as written:
-        head = subprocess.Popen([*command, *options], env=RAY, stdout=written, stderr=subprocess.STDOUT)
+        head = subprocess.Popen(
+            [*command, *options], env=os.environ | RAY, stdout=written, stderr=subprocess.STDOUT
+        )
     address = f"127.0.0.1:{port}"
     try:
         for _ in range(600):
@@ -96,7 +98,7 @@ def test_a_job_that_ends_its_process_in_a_cluster_costs_itself_only(cluster: str
     """
     (tmp_path / "squares.py").write_text(script)
     command = [sys.executable, tmp_path / "squares.py", cluster]
-    done = subprocess.run(command, env=RAY, capture_output=True, text=True)
+    done = subprocess.run(command, env=os.environ | RAY, capture_output=True, text=True)
     results = done.stdout.splitlines()[-1].split()  # Ray prints of dead workers before
     assert results == ["0", "1", "4", "JobDied()", "16", "25", "36", "49"], done.stderr
 
