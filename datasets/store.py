@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -55,6 +55,7 @@ from .trajectory import Trajectory
 from .verification import check_episodes
 from .workers.parallel import spread
 
+Value = TypeVar("Value")
 Progress = Callable[[int], None]
 """Is told how many episodes have just been done."""
 
@@ -63,7 +64,8 @@ class Store:
     """Demonstrations on disk: the manifest says which parts there are. Several processes may append at once.
 
     Listing the parts compares the folder with the manifest, and reading a part hashes it first: a missing,
-    foreign, doubled or damaged part raises TutelageError that names it.
+    foreign, doubled or damaged part raises TutelageError that names it. What is read at once is of one
+    manifest, also where another process removes episodes meanwhile.
     """
 
     def __init__(self, path: Path, suite: Suite) -> None:
@@ -150,7 +152,9 @@ class Store:
 
     def part_hashes(self) -> dict[str, str]:
         """Return the SHA-256 of every part by name; raises TutelageError naming a damaged one."""
-        return {part.name: self._check_sound(part) for part in self._unique_parts()}
+        return self._of_one_manifest(
+            lambda manifest: {name: self._check_sound(name) for name in sorted(manifest.parts)}
+        )
 
     def differences(self) -> list[str]:
         """Say which part files are missing, cut short or foreign, one line each, without reading any."""
@@ -173,10 +177,11 @@ class Store:
 
     def episodes(self, parts: Sequence[Path] | None = None) -> pa.Table:
         """Return one row an episode (of some parts), without the lists: the columns of `schema.SUMMARY`."""
-        chosen = self._unique_parts() if parts is None else parts
+        if parts is None:
+            return self._of_one_manifest(lambda manifest: self.episodes(self._paths(manifest)))
         limit, total = Limits.current().expanded_bytes, 0
         tables = [SUMMARY.empty_table()]
-        for part in chosen:
+        for part in parts:
             tables.append(check_summary(self._file(part).read(SUMMARY.names)))
             total += tables[-1].nbytes
             if total > limit:
@@ -184,9 +189,9 @@ class Store:
         return pa.concat_tables(tables)
 
     def __len__(self) -> int:
-        manifest = self._checked()
-        self._check_unique(manifest)
-        return sum(entry.episodes for entry in manifest.parts.values())
+        return self._of_one_manifest(
+            lambda manifest: sum(entry.episodes for entry in manifest.parts.values())
+        )
 
     def trajectories(
         self,
@@ -394,7 +399,8 @@ class Store:
 
     def _summary(self, part: Path, file: BoundedParquet, group: int) -> pa.Table:
         """Read the SUMMARY rows of a row group; their steps are those that the lists have."""
-        table = check_summary(file.read_row_group(group, SUMMARY.names))
+        with self._listed(part):
+            table = check_summary(file.read_row_group(group, SUMMARY.names))
         steps = table["steps"].to_numpy()
         if (steps < 1).any() or int(steps.sum(dtype=np.int64)) != file.values("rewards", group):
             raise TutelageError(
@@ -405,7 +411,8 @@ class Store:
     def _rows(
         self, part: Path, file: BoundedParquet, group: int, chosen: Sequence[int] | None
     ) -> Iterator[Trajectory]:
-        table = file.read_row_group(group)
+        with self._listed(part):
+            table = file.read_row_group(group)
         if chosen is not None and len(chosen) < len(table):
             table = table.take(chosen)
         for batch in table.combine_chunks().to_batches():
@@ -414,8 +421,25 @@ class Store:
             except (ValueError, KeyError, TypeError) as error:
                 raise TutelageError(f"part {part.name} of {self.path}: {error}") from error
 
+    @contextlib.contextmanager
+    def _listed(self, part: Path) -> Iterator[None]:
+        """Say of an error in reading a part that a writer has replaced or removed it, where that is so."""
+        try:
+            yield
+        except (TutelageError, OSError):
+            if part.name in self.manifest().parts:
+                raise
+            raise TutelageError(
+                f"expected a part that the manifest of {self.path} lists, got {part.name}: it was replaced "
+                "or removed while it was read; try again"
+            ) from None
+
     def _file(self, part: Path) -> BoundedParquet:
-        self._check_sound(part)
+        with self._listed(part):
+            return self._checked_file(part)
+
+    def _checked_file(self, part: Path) -> BoundedParquet:
+        self._check_sound(part.name)
         file = BoundedParquet(part, f"part {part.name} of {self.path}")
         got = (file.schema_arrow.metadata or {}).get(b"tutelage.schema", b"none").decode("ascii", "replace")
         if got != str(VERSION):
@@ -439,26 +463,38 @@ class Store:
             )
         self._counted.add(part.name)
 
-    def _check_sound(self, part: Path) -> str:
-        if (checked := self._sound.get(part.name)) is not None:
+    def _check_sound(self, name: str) -> str:
+        if (checked := self._sound.get(name)) is not None:
             return checked
-        entry = self.manifest().parts.get(part.name)
+        entry = self.manifest().parts.get(name)
         if entry is None:
-            raise TutelageError(f"expected a part that the manifest of {self.path} lists, got {part.name}")
-        digest = hash_file(part)
-        if digest != entry.sha256 or not digest.startswith(part.stem.rpartition("-")[2]):
+            raise TutelageError(f"expected a part that the manifest of {self.path} lists, got {name}")
+        digest = hash_file(self.path / name)
+        if digest != entry.sha256 or not digest.startswith(Path(name).stem.rpartition("-")[2]):
             raise TutelageError(
-                f"expected part {part.name} of {self.path} to have the content that was written, got "
+                f"expected part {name} of {self.path} to have the content that was written, got "
                 f"SHA-256 {digest[:16]}…: it is damaged; mend it with `tutelage repair {self.path}`"
             )
-        self._sound[part.name] = digest
+        self._sound[name] = digest
         return digest
 
     def _unique_parts(self) -> list[Path]:
         """List the parts; raises TutelageError when two of them share an episode."""
-        manifest = self._checked()
-        self._check_unique(manifest)
+        return self._of_one_manifest(self._paths)
+
+    def _paths(self, manifest: Manifest) -> list[Path]:
         return [self.path / name for name in sorted(manifest.parts)]
+
+    def _of_one_manifest(self, read: Callable[[Manifest], Value]) -> Value:
+        """Read all parts of a manifest; again under the shared lock, if a writer replaced some meanwhile."""
+        before = self.manifest()
+        try:
+            return read(self._unique_manifest())
+        except (TutelageError, OSError):
+            if self.manifest() == before:
+                raise
+        with reading(self.path):
+            return read(self._unique_manifest())
 
     def _checked(self) -> Manifest:
         """Return a manifest that the folder agrees with; raises TutelageError when there is none."""
@@ -469,9 +505,11 @@ class Store:
                 check_parts(self.path, manifest)
         return manifest
 
-    def _check_unique(self, manifest: Manifest) -> None:
+    def _unique_manifest(self) -> Manifest:
+        """Return a manifest that the folder agrees with, and whose parts share no episode."""
+        manifest = self._checked()
         if manifest is self._unique:
-            return
+            return manifest
         columns = [self._file(self.path / name).read(["episode"])["episode"] for name in manifest.parts]
         ids = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
         if len(ids) != pc.count_distinct(ids).as_py():
@@ -482,6 +520,7 @@ class Store:
                 f"({counted(len(twice), 'such episode')}); mend it with `tutelage repair {self.path}`"
             )
         self._unique = manifest
+        return manifest
 
     def manifest(self) -> Manifest:
         """Return the manifest as it is on disk now, read again only when its file is another."""

@@ -59,4 +59,5 @@ def test_the_last_picture_is_there_after_a_reload(
         assert page.locator("#verdict").inner_text()
         onward(page)
         expect(page.locator("#outcome")).to_be_hidden()
+        expect(page.locator("#picture")).not_to_have_attribute("data-frame", step)  # a new one is drawn
         assert picture(page) != last

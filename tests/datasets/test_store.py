@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -229,6 +230,47 @@ def test_several_writers_append_at_once(store: Store, record: Any) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda one: Store.open(store.path).append([one]), episodes))
     assert {one.episode for one in store.trajectories()} == {one.episode for one in episodes}
+
+
+def test_readers_beside_one_who_removes_see_a_store_as_it_was_at_one_moment(
+    store: Store, record: Any
+) -> None:
+    for seed in range(8):
+        store.append([replace(record(seed=seed), demonstrator=f"person-{number}") for number in range(2)])
+    before = {*store.episodes()["episode"].to_pylist()}
+    is_over = threading.Event()
+
+    def look() -> list[int]:
+        counts = []
+        while not is_over.is_set():
+            counts.append(len(Store.open(store.path)))
+            assert {*Store.open(store.path).episodes()["episode"].to_pylist()} <= before
+            assert len(Store.open(store.path).part_hashes()) <= 8
+        return counts
+
+    with ThreadPoolExecutor(3) as pool:
+        looks = [pool.submit(look) for _ in range(3)]
+        try:
+            for episode in sorted(before):
+                assert Store.open(store.path).take_back([episode]) == 1
+        finally:
+            is_over.set()
+    for counts in (look.result() for look in looks):
+        assert counts
+        assert counts == sorted(counts, reverse=True)
+
+
+def test_a_part_that_is_removed_while_it_is_read_is_said(store: Store, record: Any) -> None:
+    for seed in range(3):
+        store.append([record(seed=seed)])
+    reading = store.trajectories()
+    assert next(reading).seed == 0
+    removed = store.parts()[1].name
+    Store.open(store.path).take_back(Store.open(store.path).episode_ids(removed))
+    with pytest.raises(
+        TutelageError, match=f"{removed}: it was replaced or removed while it was read; try again"
+    ):
+        next(reading)
 
 
 def test_part_hashes_change_with_content_only(store: Store, record: Any) -> None:
