@@ -18,7 +18,7 @@ from .encoding import (
     ground_and_things,
     quantile_features,
 )
-from .image_encoder import FeatureEmbedding, ImageEncoder, PatchEmbedding
+from .image_encoder import FeatureEmbedding, ImageEmbedding, ImageEncoder, PatchEmbedding
 from .images.pretrained import FeatureNetwork, is_network
 from .pointer import TokenPool
 from .transformer import Packing, pack
@@ -60,7 +60,8 @@ class EmbeddedBatch:
 class ObservationEmbedding(nn.Module):
     """Embed the observations of all tasks of a batch as one packed sequence of tokens.
 
-    A step's first token is the summary, a learned row whose encoder output represents the step.
+    A step's first token is the summary, a learned row (plus what images show) whose encoder output represents
+    the step.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class ObservationEmbedding(nn.Module):
             count = len(next(iter(leaves.values())))
             # first row of the task in the concatenated, not yet packed tokens
             begin = sum(len(step) for _, step in pieces)
-            task_pieces = page_pieces.get(task) or list(self._pieces(task, leaves, count))
+            task_pieces = page_pieces.get(task) or self._pieces(task, leaves, count)
             pieces += [(tokens, base + step) for tokens, step in task_pieces]
             places = [np.zeros(len(step), np.int64) for _, step in task_pieces]
             if self._pages(task) is not None:
@@ -171,23 +172,31 @@ class ObservationEmbedding(nn.Module):
             pieces[task] = [(self.summary.expand(count, -1), np.arange(count)), word_piece, element_piece]
         return pieces
 
-    def _pieces(self, task: str, leaves: Mapping[str, np.ndarray], count: int) -> Iterator[Piece]:
+    def _pieces(self, task: str, leaves: Mapping[str, np.ndarray], count: int) -> list[Piece]:
         index, instruction = self.encoding.tasks[task]
         steps = np.arange(count)
-        yield self.summary.expand(count, -1), steps
+        summary = self.summary.expand(count, -1)
+        pieces: list[Piece] = []
         if instruction:
             # a fixed instruction is the same at every step: one mean token suffices
             words, _ = self.words([instruction])
-            yield words.mean(0).expand(count, -1), steps
+            pieces.append((words.mean(0).expand(count, -1), steps))
         modules = iter(list(self.leaves[index].children()))
         for spec in self.encoding.interfaces[index].seen:
             values = np.asarray(leaves[spec.path])
             if spec.kind == "text":
-                yield self._embed_texts(values)
-            elif isinstance(module := next(modules), FeatureEmbedding):
-                yield from module(values, self.features)
+                pieces.append(self._embed_texts(values))
+            elif isinstance(module := next(modules), PatchEmbedding):
+                tokens = module(values)
+                pieces.append((tokens.flatten(0, 1), np.repeat(steps, tokens.shape[1])))
+            elif isinstance(module, ImageEmbedding):
+                token = module(values, self.features) if self.features is not None else module(values)
+                # also added to the summary, which would have to learn to attend to it first
+                summary = summary + token
+                pieces.append((token, steps))
             else:
-                yield from module(values)
+                pieces += module(values)
+        return [(summary, steps), *pieces]
 
     def _embed_texts(self, texts: np.ndarray) -> Piece:
         """Embed each distinct sentence once and copy its word tokens to every step that has it."""

@@ -70,6 +70,22 @@ def test_the_light_is_learned_from_a_few_episodes() -> None:
     assert losses[-1] < 0.3 < losses[0]
 
 
+def test_the_place_of_a_small_thing_is_learned_from_a_few_episodes() -> None:
+    world, config = "color", TrainConfig.from_dict({**vars(CONFIG), "batch_steps": 64, "steps": 30})
+    columns = columns_of(world, 40)
+    images = np.full_like(columns[world].observations[""], 90)
+    rng = np.random.default_rng(0)
+    corners = rng.integers(0, 64 - 6, (len(images), 2))
+    for image, (row, column) in zip(images, corners, strict=True):
+        image[row : row + 6, column : column + 6] = (220, 30, 30)
+    right = corners[:, 1] > (64 - 6) / 2
+    changed = {"observations": {"": images}, "actions": right[:, None].astype(float)}
+    columns = {world: TaskArrays(**{**vars(columns[world]), **changed})}
+    run, sampler = begin(columns, config), make_sampler(columns, config)
+    losses = [training_step(run, sampler.batch(run.step), config)[0] for _ in range(config.steps)]
+    assert np.mean(losses[-5:]) < 0.3 < losses[0]
+
+
 @pytest.mark.parametrize("world", ["large", "stack-of-colors", "gray-floats", "tiny"])
 def test_a_step_alone_and_within_a_batch_is_encoded_alike(world: str) -> None:
     columns = columns_of(world)
@@ -146,16 +162,16 @@ def test_another_range_or_layout_of_pixels_is_another_observation() -> None:
         expect_fits(interface, TaskEnv(image_task("floats-to-255")))
 
 
-def test_features_of_a_network_are_one_token_a_cell_of_all_frames() -> None:
+def test_features_of_a_network_are_one_token_of_all_frames() -> None:
     policy = awake(PolicyConfig(size=1, features="efficientnet-lite0"), columns_of("stack-of-gray"))
     [leaf] = policy.tokens.leaves[0]
     assert isinstance(leaf, FeatureEmbedding)
     assert policy.tokens.features is not None
-    assert leaf.project.in_features == 3 * policy.tokens.features.channels
+    assert leaf.readout.points.in_channels == 3 * policy.tokens.features.channels
     images: Any = np.zeros((1, 3, 40, 40, 1), np.uint8)
     embedded = policy.tokens({"stack-of-gray": {"": images}})
-    # the summary, the mean of the instruction's words, and the map
-    assert len(embedded.tokens) == 2 + 49
+    # the summary, the mean of the instruction's words, and the image
+    assert len(embedded.tokens) == 3
 
 
 def test_a_policy_says_what_it_expects_of_its_images() -> None:
