@@ -94,7 +94,13 @@ class Player:
     def page(self, address: str, query: str = "?page=a", **options: Any) -> connect:
         """Open the socket of this person's page."""
         headers = {"Cookie": self.cookie, "Origin": f"http://{address}"}
-        options = {"additional_headers": headers, "proxy": None, "close_timeout": 1, **options}
+        options = {
+            "additional_headers": headers,
+            "proxy": None,
+            "open_timeout": 60,
+            "close_timeout": 1,
+            **options,
+        }
         return connect(f"ws://{address}/socket{query}", local_addr=(self.source, 0), **options)
 
     async def greet(self, socket: ClientConnection) -> None:

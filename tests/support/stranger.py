@@ -153,7 +153,7 @@ class Stranger:
         scheme, web = ("wss", "https") if "ssl" in options else ("ws", "http")
         headers = {"Cookie": self.cookie, "Origin": f"{web}://{address}"}
         url = f"{scheme}://{address}/socket?page={self.page}{'&take' if take else ''}"
-        with connect(url, additional_headers=headers, open_timeout=20, **options) as socket:
+        with connect(url, additional_headers=headers, open_timeout=60, **options) as socket:
             self.state, self.way, known = {}, {}, dict(self.done)
             while not (self.state and self.way):
                 self.read(socket)

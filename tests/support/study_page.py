@@ -67,7 +67,7 @@ class Page:
     def __init__(self, address: str, client: httpx.Client, query: str = "?page=a") -> None:
         cookies = "; ".join(f"{one.name}={one.value}" for one in client.cookies.jar)
         headers = {"Cookie": cookies, "Origin": f"http://{address}"}
-        self._opening = connect(f"ws://{address}/socket{query}", additional_headers=headers)
+        self._opening = connect(f"ws://{address}/socket{query}", additional_headers=headers, open_timeout=60)
         self.socket: ClientConnection = self._opening.__enter__()
         self.way: dict[str, Any] = {}
         self.state: dict[str, Any] = {}

@@ -105,7 +105,7 @@ def cookie_of(browser: Browser) -> str:
 
 def watching(browser: Browser, person: str, cookie: str) -> Any:
     url = browser.url.replace("http", "ws") + f"/watch/{person}"
-    return connect(url, additional_headers={"Cookie": cookie, "Origin": browser.origin})
+    return connect(url, additional_headers={"Cookie": cookie, "Origin": browser.origin}, open_timeout=60)
 
 
 def until(socket: Any, kind: str) -> Any:

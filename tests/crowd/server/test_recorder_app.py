@@ -62,7 +62,7 @@ class Page:
     def __init__(self, address: str, cookie: str | None = None) -> None:
         self.cookie = cookie or cookie_of(address)
         headers = {"Cookie": self.cookie, "Origin": f"http://{address}"}
-        self._opening = connect(f"ws://{address}/socket", additional_headers=headers)
+        self._opening = connect(f"ws://{address}/socket", additional_headers=headers, open_timeout=60)
         self.socket: ClientConnection
         self.state: dict[str, Any] = {}
         self.frames: list[bytes] = []
@@ -284,7 +284,7 @@ def test_strangers_are_refused(suite: Suite, tmp_path: Path) -> None:
             headers = {"Cookie": cookie} | ({"Origin": origin} if origin else {})
             with (
                 pytest.raises(InvalidStatus),
-                connect(f"ws://{address}/socket", additional_headers=headers),
+                connect(f"ws://{address}/socket", additional_headers=headers, open_timeout=60),
             ):
                 pass
         answer = httpx.get(f"http://{address}/", verify=False, headers={"Host": "evil.example"})

@@ -131,7 +131,7 @@ def test_strangers_and_forgers_are_turned_away(tmp_path: Path) -> None:
             headers = {"Cookie": f"{cookie.name}={cookie.value}"} | ({"Origin": origin} if origin else {})
             with (
                 pytest.raises(InvalidStatus),
-                connect(f"ws://{address}/socket", additional_headers=headers),
+                connect(f"ws://{address}/socket", additional_headers=headers, open_timeout=60),
             ):
                 pass
 
