@@ -96,6 +96,16 @@ def freeze(policy: nn.Module, parent: nn.Module, what: str) -> None:
             weight.requires_grad_(False)
 
 
+def inherited_matrices(policy: nn.Module, parent: nn.Module) -> list[str]:
+    """Return the names of the matrices of blocks that the parent has and that are trained."""
+    present = {name for name, _ in parent.named_parameters()}
+    return [
+        name
+        for name, weight in policy.named_parameters()
+        if name in present and name.startswith(("encoder.", "memory.")) and weight.requires_grad
+    ]
+
+
 def _interface_for(encoding: Encoding, suite: Suite, task: Task) -> int | None:
     """Return the interface that a task shares with a task of `suite`; None if there is none."""
     try:

@@ -64,7 +64,8 @@ class MapReadout(nn.Module):
 
     def __init__(self, channels: int, rows: int, columns: int, width: int) -> None:
         super().__init__()
-        self.points = nn.Conv2d(channels, _POINTS, 1)
+        # without a bias, which a softmax does not see
+        self.points = nn.Conv2d(channels, _POINTS, 1, bias=False)
         self.plain = nn.Conv2d(channels, _PLAIN, 1)
         self.read = nn.Linear(2 * _POINTS + _PLAIN * rows * columns, width)
 

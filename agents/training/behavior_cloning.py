@@ -31,7 +31,7 @@ from ...files.safe_tree import refuse_link
 from ..policy.checkpoint import LoadedPolicy, save
 from ..policy.devices import choose_device
 from ..policy.images.pretrained import expect_weights, is_network
-from ..policy.policy import Policy
+from ..policy.policy import Policy, PolicyConfig
 from .config import TrainConfig
 from .cores import ThroughputMonitor
 from .distributed import ALONE, LostProcess, Processes
@@ -90,6 +90,13 @@ def train(
     if config.train_features and not is_network(config.features):
         raise TutelageError(
             f"expected --features with a pre-trained network for --train-features, got {config.features}"
+        )
+    if parent is None and (config.adapters or config.freeze != "nothing"):
+        flag = "adapters" if config.adapters else "freeze"
+        raise TutelageError(f"expected --from with --{flag}, got none; name the run whose weights are kept")
+    if config.adapters >= (width := PolicyConfig(config.size).width):
+        raise TutelageError(
+            f"expected --adapters below {width}, the width of the policy, got {config.adapters}"
         )
     for name in ("last", "kept", "tensorboard"):  # the run may come from an untrusted source
         refuse_link(out / name)

@@ -139,6 +139,12 @@ class TrainConfig:
         default="nothing",
         description="Weights of --from that are not trained: nothing, tokens, encoder or all-but-head.",
     )
+    adapters: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description="Rank of the change of matrices of --from (LoRA); 0 trains them whole.",
+    )
     accumulate: int = Field(
         default=1,
         ge=1,
@@ -225,10 +231,17 @@ class TrainConfig:
             raise ValueError(f"expected {FEATURES_FORM}")
         return features
 
+    @field_validator("adapters")
+    @classmethod
+    def _check_adapters(cls, rank: int, info: ValidationInfo) -> int:
+        if rank and (frozen := info.data.get("freeze")) in ("encoder", "all-but-head"):
+            raise ValueError(f"expected 0 with freeze {frozen}, which leaves the matrices as they are")
+        return rank
+
     @field_validator("self_imitation")
     @classmethod
     def _check_rounds(cls, rounds: int, info: ValidationInfo) -> int:
-        for name, unset in (("holdout", 0), ("freeze", "nothing")):
+        for name, unset in (("holdout", 0), ("freeze", "nothing"), ("adapters", 0)):
             if rounds and info.data.get(name, unset) != unset:
                 raise ValueError(f"expected 0 with {name}")
         return rounds

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
+
+from .adapters import Adapters
 
 MOMENTUM = 0.95
 BETAS = (0.9, 0.95)
@@ -44,11 +46,23 @@ def orthogonalize(matrices: Tensor) -> Tensor:
 class Optimizer:
     """Update a policy's weights: matrices of blocks and decoder by Muon, all others by AdamW.
 
-    `state` is a flat dict of tensors by weight name, as a safetensors file needs it.
+    Matrices named in `adapted` change by adapters of a `rank` instead, at the rate of tables. `state` is a
+    flat dict of tensors by weight name, as a safetensors file needs it.
     """
 
-    def __init__(self, policy: nn.Module, learning_rate: float, table_rate: float, decay: float) -> None:
+    def __init__(
+        self,
+        policy: nn.Module,
+        learning_rate: float,
+        table_rate: float,
+        decay: float,
+        adapted: Collection[str] = (),
+        rank: int = 0,
+    ) -> None:
         named = {name: weight for name, weight in policy.named_parameters() if weight.requires_grad}
+        self._adapters = (
+            Adapters({name: named.pop(name) for name in adapted}, rank, BETAS, EPSILON) if rank else None
+        )
         self.learning_rate, self.table_rate, self.decay = learning_rate, table_rate, decay
         self._matrices = {name: weight for name, weight in named.items() if _is_matrix(name, weight)}
         self._tables = {name: weight for name, weight in named.items() if name not in self._matrices}
@@ -65,12 +79,16 @@ class Optimizer:
             moments = {"step": torch.zeros((), device=weight.device), "exp_avg_sq": torch.zeros_like(weight)}
             self._adam.state[weight] = moments | {"exp_avg": self.state[f"{name}.momentum"]}
             self.state |= {f"{name}.square": moments["exp_avg_sq"], f"{name}.count": moments["step"]}
+        if self._adapters is not None:
+            self.state |= self._adapters.state
 
     @torch.no_grad()
     def step(self, scale: float) -> None:
         """Apply the gradients; `scale` multiplies both learning rates."""
         self._muon(self.learning_rate * scale)
         self._adamw(self.table_rate * scale)
+        if self._adapters is not None:
+            self._adapters.step(self.table_rate * scale)
 
     def count_flops(self) -> float:
         """Count the FLOPs (two a multiply-add) of the matrix products in one step of Muon."""

@@ -18,6 +18,11 @@ CONFIG = "config.yaml"
 
 SELF_IMITATION_SETTINGS = ("steps", "self_imitation_episodes", "self_imitation_steps")
 """Settings that are free until self-imitation starts, and fixed afterwards."""
+_LATER = (
+    *("holdout", "freeze", "adapters", "augmentation", "features", "train_features"),
+    *("action_head", "chunk"),
+)
+"""Fixed settings that runs of earlier releases do not have."""
 
 
 def settings_for(
@@ -45,8 +50,7 @@ def fixed(config: TrainConfig, also: Iterable[str] = ()) -> dict[str, Any]:
     """Return the settings that affect the weights, and those named in `also`."""
     free = free_settings() - set(also)
     settings = {name: value for name, value in asdict(config).items() if name not in free}
-    # runs of before have no such settings
-    for name in ("holdout", "freeze", "augmentation", "features", "train_features", "action_head", "chunk"):
+    for name in _LATER:
         if settings[name] == fields_of(TrainConfig)[name].default:
             del settings[name]
     return settings

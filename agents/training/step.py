@@ -22,7 +22,7 @@ from ...files.memory_limits import process_bytes
 from ..policy.checkpoint import LoadedPolicy
 from ..policy.devices import choose_device, free_bytes
 from ..policy.encoding import Encoding
-from ..policy.fine_tuning import extended, freeze, grown
+from ..policy.fine_tuning import extended, freeze, grown, inherited_matrices
 from ..policy.images.pretrained import load_pretrained
 from ..policy.policy import LEAST_WEIGHT, Policy, PolicyConfig
 from .action_heads import HeadChoice
@@ -114,7 +114,9 @@ def begin(
     policy.to(device)
     policy.recomputes = config.checkpoint_activations
     average = copy.deepcopy(policy).eval()
-    optimizer = Optimizer(policy, config.learning_rate, config.table_learning_rate, config.weight_decay)
+    adapted = inherited_matrices(policy, parent.policy) if parent is not None and config.adapters else []
+    rates = config.learning_rate, config.table_learning_rate, config.weight_decay
+    optimizer = Optimizer(policy, *rates, adapted, config.adapters if adapted else 0)
     return TrainState(policy, average, optimizer, heads=choice.reasons)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from tutelage.agents.policy.encoding import Encoding
-from tutelage.agents.policy.fine_tuning import FREEZE, extended, freeze, grown
+from tutelage.agents.policy.fine_tuning import FREEZE, extended, freeze, grown, inherited_matrices
 from tutelage.agents.policy.policy import Policy, PolicyConfig
 from tutelage.agents.training.optimizer import Optimizer
 from tutelage.datasets.arrays.sampler import Sampler, TaskArrays
@@ -102,6 +102,32 @@ def test_frozen_parts_stay_and_new_ones_are_trained(
     ):
         moved = any(name.startswith(prefix) for name in changed & inherited)
         assert moved == (what not in freezes), prefix
+    assert any(name.startswith("tokens.leaves.2") for name in changed)
+    assert any(name.startswith("decoder.") for name in changed)
+
+
+def test_adapters_change_inherited_matrices_by_a_low_rank_and_leave_the_rest_to_train(
+    parent: Policy, suite: Suite, columns: dict[str, TaskArrays]
+) -> None:
+    child = grown(parent, CONFIG, extended(parent.encoding, suite, columns)).train()
+    adapted = inherited_matrices(child, parent)
+    assert set(adapted) == {name for name in parent.state_dict() if name.startswith(("encoder.", "memory."))}
+    before = {name: weight.clone() for name, weight in child.state_dict().items()}
+    optimizer = Optimizer(child, 0.02, 0.003, 0.0, adapted, 3)
+    batch = Sampler(columns, window=5, steps_per_batch=60, weights={}, seed=3).batch(0)
+    losses = []
+    for _ in range(12):
+        child.zero_grad()
+        loss = child.loss(batch)[0]
+        loss.backward()
+        optimizer.step(1.0)
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+    for name, weight in child.state_dict().items():
+        if name in adapted:
+            change = torch.linalg.svdvals(weight - before[name])
+            assert change[2] > 1e-4 > 10 * change[3]
+    changed = {name for name, weight in child.state_dict().items() if (weight != before[name]).any()}
     assert any(name.startswith("tokens.leaves.2") for name in changed)
     assert any(name.startswith("decoder.") for name in changed)
 

@@ -60,6 +60,7 @@ FIXED: dict[str, Any] = {
     "features": "patches",
     "train_features": True,
     "freeze": "tokens",
+    "adapters": 4,
     "seed": 1,
 }
 
