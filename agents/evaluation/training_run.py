@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from ..policy.fine_tuning import expect_same_shape
 from ..training.behavior_cloning import train
 from ..training.config import TrainConfig
 from ..training.distributed import ALONE, Processes
+from ..training.resuming import CONFIG
 from ..training.run_log import SelfImitationRound
 from ..training.self_imitation import self_imitate
 from .compare import checkpoint_of, select_success
@@ -70,17 +73,22 @@ def train_run(
         )
     has_rounds = (out / "kept").is_dir() and (out / "self-imitation").is_dir()
     if not (resume and config.self_imitation and has_rounds):
-        train(
-            stores,
-            out,
-            config,
-            evaluate=evaluate,
-            resume=resume,
-            progress=progress,
-            tell=tell_weights,
-            parent=loaded,
-            processes=processes,
-        )
+        try:
+            train(
+                stores,
+                out,
+                config,
+                evaluate=evaluate,
+                resume=resume,
+                progress=progress,
+                tell=tell_weights,
+                parent=loaded,
+                processes=processes,
+            )
+        except TutelageError:
+            if loaded and not resume and processes.is_first and not (out / CONFIG).exists():
+                _forget_parent(out)  # which was refused
+            raise
     if config.self_imitation:
         self_imitate(stores, out, config, evaluate=evaluate, progress=progress, tell=note_round)
     return out / "kept"
@@ -104,16 +112,24 @@ def _parent(source: Path | None, out: Path, config: TrainConfig, resume: bool) -
                 f"expected no parent in {out} without --from, found one of a run that has not begun; "
                 "go on with --resume, give --from again, or name another folder"
             )
-        if config.freeze != "nothing":
-            raise TutelageError(
-                f"expected --from RUN with --freeze {config.freeze}, got none: nothing is trained yet that "
-                "could be frozen"
-            )
+        for name, unset, done in (("freeze", "nothing", "frozen"), ("adapters", 0, "adapted")):
+            if (value := getattr(config, name)) != unset:
+                raise TutelageError(
+                    f"expected --from RUN with --{name} {value}, got none: nothing is trained yet "
+                    f"that could be {done}"
+                )
         return None
     loaded = load(checkpoint_of(source), config.device)
     expect_same_shape(loaded.policy.config, config)  # before anything is written
     copy(checkpoint_of(source), copied)
     return loaded
+
+
+def _forget_parent(out: Path) -> None:
+    """Remove the copy of a parent from a run that has not begun, and the run's folder if nothing is left."""
+    shutil.rmtree(out / PARENT)
+    with contextlib.suppress(OSError):
+        out.rmdir()
 
 
 def _copied_parent(out: Path, device: str) -> LoadedPolicy | None:

@@ -91,9 +91,6 @@ def train(
         raise TutelageError(
             f"expected --features with a pre-trained network for --train-features, got {config.features}"
         )
-    if parent is None and (config.adapters or config.freeze != "nothing"):
-        flag = "adapters" if config.adapters else "freeze"
-        raise TutelageError(f"expected --from with --{flag}, got none; name the run whose weights are kept")
     if config.adapters >= (width := PolicyConfig(config.size).width):
         raise TutelageError(
             f"expected --adapters below {width}, the width of the policy, got {config.adapters}"

@@ -71,6 +71,14 @@ def test_a_new_task_is_added_and_the_parent_is_kept(road: Path) -> None:
     assert "expected the parent that" in error
 
 
+def test_a_run_with_adapters_by_command_line(road: Path) -> None:
+    call("train", road / "poles", "-o", road / "adapted", "--from", road / "first", "--adapters", 4, *FLAGS)
+    child = load(road / "adapted" / "last")
+    assert child.lineage["config"]["adapters"] == 4
+    shown = call("evaluate", road / "adapted", "-o", road / "few", "--episodes", 2, "--actor", "none")
+    assert "pole" in shown
+
+
 def test_frozen_weights_are_those_of_the_parent(road: Path) -> None:
     words = ["--from", road / "first", "--freeze", "all-but-head"]
     call("train", road / "swings", "-o", road / "frozen", *words, *FLAGS)
@@ -93,6 +101,12 @@ def test_by_python_it_is_the_same(road: Path) -> None:
     ("words", "message"),
     [
         (["--freeze", "encoder"], "expected --from RUN with --freeze encoder, got none"),
+        (["--adapters", 4], "expected --from RUN with --adapters 4, got none"),
+        # refused when the parent has been copied into the run already
+        (
+            ["--from", "FIRST", "--adapters", 64],
+            "expected --adapters below 64, the width of the policy, got 64",
+        ),
         (["--from", "nowhere"], "expected a checkpoint at nowhere, found no policy.yaml there"),
         (["--from", "FIRST", "--size", 2], "expected a parent of size 2, got one of 1; use --size 1"),
         (["--from", "FIRST", "--window", 9], "expected a parent of window 9, got one of 8; use --window 8"),

@@ -100,13 +100,6 @@ def test_what_adapters_cannot_be_used_with_is_refused(settings: dict[str, Any], 
         replace(CONFIG, **settings)
 
 
-@pytest.mark.parametrize("settings", [{"adapters": 2}, {"freeze": "tokens"}])
-def test_without_a_parent_they_are_refused(settings: dict[str, Any], store: Store, tmp_path: Path) -> None:
-    with pytest.raises(TutelageError, match=f"expected --from with --{next(iter(settings))}, got none"):
-        train([store], tmp_path / "run", replace(CONFIG, **settings))
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_rank_as_large_as_the_matrices_is_refused(store: Store, parent: Path, tmp_path: Path) -> None:
     with pytest.raises(TutelageError, match="expected --adapters below 64, the width of the policy, got 64"):
         train([store], tmp_path / "run", replace(CONFIG, adapters=64), parent=load(parent))
