@@ -59,17 +59,26 @@ class MapReadout(nn.Module):
 
     A spatial softmax (Levine et al., "End-to-end training of deep visuomotor policies", 2016) makes some
     channels distributions over the cells, of which the mean row and column are read. Beside these places,
-    the map is read as it is, in few channels.
+    the map is read as it is, in few channels. What is read depends on the instruction: it scales and shifts
+    the map's features first (Perez et al., "FiLM", 2018).
     """
 
     def __init__(self, channels: int, rows: int, columns: int, width: int) -> None:
         super().__init__()
+        self.film = nn.Linear(width, 2 * channels)
+        # at first, the instruction changes nothing
+        nn.init.zeros_(self.film.weight)
+        nn.init.zeros_(self.film.bias)
         # without a bias, which a softmax does not see
         self.points = nn.Conv2d(channels, _POINTS, 1, bias=False)
         self.plain = nn.Conv2d(channels, _PLAIN, 1)
         self.read = nn.Linear(2 * _POINTS + _PLAIN * rows * columns, width)
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Tensor, instruction: Tensor | None) -> Tensor:
+        """Read maps, with the mean of each instruction's words `[S, d]`, if there is any."""
+        if instruction is not None:
+            scale, shift = self.film(instruction)[:, :, None, None].chunk(2, 1)
+            maps = maps * (1 + scale) + shift
         # `[S, points, rows, columns]`, each map of shares adding up to 1
         shares = self.points(maps).flatten(2).softmax(-1).unflatten(2, maps.shape[2:])
         rows = shares.sum(3) @ _from_edge_to_edge(maps.shape[2], shares)
@@ -104,10 +113,10 @@ class ImageEncoder(ImageEmbedding):
         self.stem = nn.Sequential(*layers)
         self.readout = MapReadout(channels, rows, columns, width)
 
-    def forward(self, images: np.ndarray) -> Tensor:
-        """Embed images `[S, *shape]` as `[S, d]`."""
+    def forward(self, images: np.ndarray, instruction: Tensor | None = None) -> Tensor:
+        """Embed images `[S, *shape]`, of steps with an instruction `[S, d]` or none, as `[S, d]`."""
         # `[S, C, H, W]` → `[S, F, rows, columns]` → `[S, d]`
-        token: Tensor = self.readout(self.stem(self.pixels(images)))
+        token: Tensor = self.readout(self.stem(self.pixels(images)), instruction)
         return token
 
 
@@ -138,14 +147,16 @@ class FeatureEmbedding(ImageEmbedding):
         frames = self.layout.size[2] // self.layout.colors
         self.readout = MapReadout(features.channels * frames, features.rows, features.columns, width)
 
-    def forward(self, images: np.ndarray, features: FeatureNetwork) -> Tensor:
+    def forward(
+        self, images: np.ndarray, instruction: Tensor | None = None, *, features: FeatureNetwork
+    ) -> Tensor:
         """Embed images as `[S, d]`, by a network that all leaves share, so it is not this module's own."""
         pixels = self.pixels(images)
         # `[S * frames, colors, H, W]`; gray is three equal colors, a fourth channel (opacity) is left out
         frames = pixels.reshape(-1, self.layout.colors, *pixels.shape[2:])
         frames = frames.expand(-1, 3, -1, -1) if self.layout.colors == 1 else frames[:, :3]
         maps = features(frames + 0.5)
-        token: Tensor = self.readout(maps.reshape(len(images), -1, *maps.shape[2:]))
+        token: Tensor = self.readout(maps.reshape(len(images), -1, *maps.shape[2:]), instruction)
         return token
 
 

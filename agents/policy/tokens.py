@@ -181,16 +181,20 @@ class ObservationEmbedding(nn.Module):
             # a fixed instruction is the same at every step: one mean token suffices
             words, _ = self.words([instruction])
             pieces.append((words.mean(0).expand(count, -1), steps))
+        seen = self.encoding.interfaces[index].seen
+        pieces += [self._embed_texts(np.asarray(leaves[spec.path])) for spec in seen if spec.kind == "text"]
+        said = _mean_by_step(pieces, count)
         modules = iter(list(self.leaves[index].children()))
-        for spec in self.encoding.interfaces[index].seen:
-            values = np.asarray(leaves[spec.path])
+        for spec in seen:
             if spec.kind == "text":
-                pieces.append(self._embed_texts(values))
-            elif isinstance(module := next(modules), PatchEmbedding):
+                continue
+            values, module = np.asarray(leaves[spec.path]), next(modules)
+            if isinstance(module, PatchEmbedding):
                 tokens = module(values)
                 pieces.append((tokens.flatten(0, 1), np.repeat(steps, tokens.shape[1])))
             elif isinstance(module, ImageEmbedding):
-                token = module(values, self.features) if self.features is not None else module(values)
+                network = {} if self.features is None else {"features": self.features}
+                token = module(values, said, **network)
                 # also added to the summary, which would have to learn to attend to it first
                 summary = summary + token
                 pieces.append((token, steps))
@@ -268,6 +272,17 @@ _LEAVES = {
     "discrete": _DiscreteEmbedding,
     "vector": _VectorEmbedding,
 }
+
+
+def _mean_by_step(pieces: Sequence[Piece], count: int) -> Tensor | None:
+    """Return the mean token of each of `count` steps, `[count, d]`; None of no pieces."""
+    if not pieces:
+        return None
+    tokens = torch.cat([tokens for tokens, _ in pieces])
+    steps = np.concatenate([steps for _, steps in pieces])
+    sums = tokens.new_zeros(count, tokens.shape[1]).index_add(0, to_device(steps, tokens.device), tokens)
+    counts = np.maximum(np.bincount(steps, minlength=count), 1)[:, None]
+    return sums / to_device(counts, tokens.device)
 
 
 def _split_by_task(tokens: Tensor, counts: np.ndarray, sizes: Sequence[int]) -> list[Piece]:

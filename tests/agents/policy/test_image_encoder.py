@@ -10,7 +10,13 @@ import pytest
 import torch
 from tutelage.agents.policy.checkpoint import load, save
 from tutelage.agents.policy.encoding import Encoding, ObservationSpec
-from tutelage.agents.policy.image_encoder import FeatureEmbedding, ImageEncoder, PatchEmbedding, patches
+from tutelage.agents.policy.image_encoder import (
+    FeatureEmbedding,
+    ImageEncoder,
+    MapReadout,
+    PatchEmbedding,
+    patches,
+)
 from tutelage.agents.policy.interface_checks import expect_fits
 from tutelage.agents.policy.policy import Policy, PolicyConfig
 from tutelage.agents.training.config import TrainConfig
@@ -84,6 +90,18 @@ def test_the_place_of_a_small_thing_is_learned_from_a_few_episodes() -> None:
     run, sampler = begin(columns, config), make_sampler(columns, config)
     losses = [training_step(run, sampler.batch(run.step), config)[0] for _ in range(config.steps)]
     assert np.mean(losses[-5:]) < 0.3 < losses[0]
+
+
+def test_an_instruction_says_what_is_looked_for() -> None:
+    policy = awake(PolicyConfig(size=1), columns_of("cameras"))
+    readout = next(module for module in policy.modules() if isinstance(module, MapReadout))
+    maps = torch.randn(2, readout.points.in_channels, 5, 5)
+    said = torch.randn(2, 64)
+    assert not torch.allclose(readout(maps, said)[0], readout(maps, said.flip(0))[0])
+    with torch.no_grad():
+        readout.film.weight.zero_()
+        readout.film.bias.zero_()
+    assert torch.equal(readout(maps, said), readout(maps, None))
 
 
 @pytest.mark.parametrize("world", ["large", "stack-of-colors", "gray-floats", "tiny"])
